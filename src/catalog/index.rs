@@ -1,0 +1,265 @@
+//! Dictionaries of values, and the jobs that have each.
+
+use super::{JobEntry, JobIdx};
+use crate::pyjson::{Object, Value};
+use crate::statepoint::{JobId, Key, Leaf, visit};
+use roaring::RoaringBitmap;
+use std::cmp::Ordering;
+use std::collections::HashMap;
+
+/// A set of jobs that is never empty. Most values of a key that numbers its jobs belong to one
+/// job, so that one costs no allocation.
+#[derive(Clone, Debug, PartialEq)]
+pub enum JobSet {
+    /// One job.
+    One(JobIdx),
+    /// Several jobs.
+    Many(RoaringBitmap),
+}
+
+impl JobSet {
+    /// Returns the number of jobs.
+    pub fn len(&self) -> usize {
+        match self {
+            Self::One(_) => 1,
+            Self::Many(jobs) => jobs.len() as usize,
+        }
+    }
+
+    /// Always false; here because of [`JobSet::len`].
+    pub fn is_empty(&self) -> bool {
+        false
+    }
+
+    /// Iterates over the jobs in ascending order.
+    pub fn iter(&self) -> Box<dyn Iterator<Item = JobIdx> + '_> {
+        match self {
+            Self::One(job) => Box::new(std::iter::once(*job)),
+            Self::Many(jobs) => Box::new(jobs.iter()),
+        }
+    }
+
+    /// Tells how many of the jobs are among `selection`.
+    pub fn n_common(&self, selection: &RoaringBitmap) -> usize {
+        match self {
+            Self::One(job) => usize::from(selection.contains(*job)),
+            Self::Many(jobs) => jobs.intersection_len(selection) as usize,
+        }
+    }
+
+    fn from_sorted(mut jobs: impl Iterator<Item = JobIdx>) -> Option<Self> {
+        let first = jobs.next()?;
+        let Some(second) = jobs.next() else { return Some(Self::One(first)) };
+        let mut bitmap = RoaringBitmap::from_iter([first, second]);
+        bitmap.extend(jobs);
+        Some(Self::Many(bitmap))
+    }
+
+    fn insert(&mut self, job: JobIdx) {
+        match self {
+            Self::One(first) => *self = Self::Many([*first, job].into_iter().collect()),
+            Self::Many(jobs) => {
+                jobs.insert(job);
+            }
+        }
+    }
+
+    fn union(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::Many(a), Self::Many(b)) => Self::Many(a | b),
+            (mut many, Self::One(job)) | (Self::One(job), mut many) => {
+                many.insert(job);
+                many
+            }
+        }
+    }
+
+    /// Renumbers by a monotone map; `None` if no job is left.
+    fn renumbered(&self, number: &impl Fn(JobIdx) -> Option<JobIdx>) -> Option<Self> {
+        Self::from_sorted(self.iter().filter_map(number))
+    }
+}
+
+/// A value of a key, and the jobs that have it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ValueEntry {
+    /// The value; types are told apart, `1` and `1.0` are two entries.
+    pub value: Value,
+    /// The jobs.
+    pub jobs: JobSet,
+}
+
+/// What the jobs have at one key.
+#[derive(Clone, Debug, PartialEq)]
+pub struct KeyIndex {
+    /// The key.
+    pub key: Key,
+    /// The scalars and lists at the key, sorted.
+    pub values: Vec<ValueEntry>,
+    /// The jobs that have an object at the key.
+    pub objects: RoaringBitmap,
+}
+
+/// The keys of some jobs, sorted.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct Index {
+    pub(super) keys: Vec<KeyIndex>,
+}
+
+impl Index {
+    /// Indexes state points; job numbers are positions in `objects`.
+    pub(super) fn of(objects: Vec<Object>) -> Self {
+        let mut builder = Builder::default();
+        for (job, object) in objects.into_iter().enumerate() {
+            visit(object, &mut |key, leaf| builder.add(key, leaf, job as JobIdx));
+        }
+        builder.finish()
+    }
+
+    /// Renumbers all jobs by a monotone map that may drop some.
+    pub(super) fn renumbered(&self, number: impl Fn(JobIdx) -> Option<JobIdx>) -> Self {
+        let keys = self.keys.iter().filter_map(|key| {
+            let values = key.values.iter().filter_map(|entry| {
+                let jobs = entry.jobs.renumbered(&number)?;
+                Some(ValueEntry { value: entry.value.clone(), jobs })
+            });
+            let values: Vec<_> = values.collect();
+            let objects: RoaringBitmap = key.objects.iter().filter_map(&number).collect();
+            let used = !values.is_empty() || !objects.is_empty();
+            used.then(|| KeyIndex { key: key.key.clone(), values, objects })
+        });
+        Self { keys: keys.collect() }
+    }
+
+    /// Joins the indexes of two sets of jobs, which are numbered apart.
+    pub(super) fn merged(a: Self, b: Self) -> Self {
+        let keys = merge_sorted(a.keys, b.keys, |a, b| a.key.cmp(&b.key), |a, b| KeyIndex {
+            key: a.key,
+            values: merge_sorted(a.values, b.values, |a, b| a.value.cmp(&b.value), |a, b| ValueEntry {
+                value: a.value,
+                jobs: a.jobs.union(b.jobs),
+            }),
+            objects: a.objects | b.objects,
+        });
+        Self { keys }
+    }
+}
+
+/// Joins two sets of jobs, the first without those `gone`; all three are sorted by id.
+pub(super) fn merge_jobs(
+    (old_jobs, old_index): (&[JobEntry], &Index),
+    gone: &[JobId],
+    (new_jobs, new_index): (Vec<JobEntry>, Index),
+) -> (Vec<JobEntry>, Index) {
+    if old_jobs.is_empty() {
+        return (new_jobs, new_index);
+    }
+    let kept: Vec<_> = old_jobs.iter().copied().filter(|job| gone.binary_search(&job.id).is_err()).collect();
+    let jobs = merge_sorted(kept, new_jobs.clone(), |a, b| a.id.cmp(&b.id), |_, new| new);
+    let old = old_index.renumbered(numbering(old_jobs, &jobs));
+    let new = new_index.renumbered(numbering(&new_jobs, &jobs));
+    let index = Index::merged(old, new);
+    (jobs, index)
+}
+
+/// Maps the job numbers of one list to those of another, both sorted by id.
+fn numbering(from: &[JobEntry], to: &[JobEntry]) -> impl Fn(JobIdx) -> Option<JobIdx> + use<> {
+    let number = |job: &JobEntry| to.binary_search_by(|entry| entry.id.cmp(&job.id)).ok().map(|i| i as JobIdx);
+    let table: Vec<_> = from.iter().map(number).collect();
+    move |job| table[job as usize]
+}
+
+/// Merges sorted lists; equal items are joined.
+fn merge_sorted<T>(a: Vec<T>, b: Vec<T>, order: impl Fn(&T, &T) -> Ordering, join: impl Fn(T, T) -> T) -> Vec<T> {
+    let mut merged = Vec::with_capacity(a.len().max(b.len()));
+    let (mut a, mut b) = (a.into_iter().peekable(), b.into_iter().peekable());
+    while let (Some(x), Some(y)) = (a.peek(), b.peek()) {
+        let next = match order(x, y) {
+            Ordering::Less => a.next(),
+            Ordering::Greater => b.next(),
+            Ordering::Equal => a.next().zip(b.next()).map(|(x, y)| join(x, y)),
+        };
+        merged.extend(next);
+    }
+    merged.extend(a);
+    merged.extend(b);
+    merged
+}
+
+#[derive(Default)]
+struct Builder {
+    numbers: HashMap<Vec<u8>, usize>,
+    keys: Vec<KeyBuilder>,
+}
+
+#[derive(Default)]
+struct KeyBuilder {
+    values: HashMap<Value, JobSet>,
+    objects: RoaringBitmap,
+}
+
+impl Builder {
+    fn add(&mut self, key: &[u8], leaf: Leaf, job: JobIdx) {
+        let number = match self.numbers.get(key) {
+            Some(&number) => number,
+            None => {
+                self.keys.push(KeyBuilder::default());
+                self.numbers.insert(key.to_vec(), self.keys.len() - 1);
+                self.keys.len() - 1
+            }
+        };
+        let key = &mut self.keys[number];
+        match leaf {
+            Leaf::Value(value) => {
+                key.values.entry(value).and_modify(|jobs| jobs.insert(job)).or_insert(JobSet::One(job));
+            }
+            Leaf::EmptyObject | Leaf::Nested => {
+                key.objects.insert(job);
+            }
+        }
+    }
+
+    fn finish(mut self) -> Index {
+        let mut keys: Vec<_> = self
+            .numbers
+            .into_iter()
+            .map(|(dotted, number)| {
+                let key = std::mem::take(&mut self.keys[number]);
+                let mut values: Vec<_> = key.values.into_iter().map(|(value, jobs)| ValueEntry { value, jobs }).collect();
+                values.sort_by(|a, b| a.value.cmp(&b.value));
+                KeyIndex { key: Key::from_dotted(&dotted), values, objects: key.objects }
+            })
+            .collect();
+        keys.sort_by(|a, b| a.key.cmp(&b.key));
+        Index { keys }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pyjson::parse;
+    use proptest::prelude::*;
+
+    fn objects(texts: &[String]) -> Vec<Object> {
+        texts.iter().map(|text| parse(text).expect("valid JSON").into_object().expect("an object")).collect()
+    }
+
+    /// Splitting the jobs anywhere, indexing the parts and merging them is indexing them all.
+    #[test]
+    fn merged_parts_equal_the_whole() {
+        let value = prop_oneof!["[0-3]", "[01]\\.5", Just("true".to_owned()), Just("{}".to_owned()), Just("{\"x\": 1}".to_owned())];
+        let job = (value.clone(), prop::option::of(value)).prop_map(|(a, b)| match b {
+            Some(b) => format!("{{\"a\": {a}, \"b\": {b}}}"),
+            None => format!("{{\"a\": {a}}}"),
+        });
+        proptest!(|(jobs in prop::collection::vec(job, 0..12), cut in 0_usize..12)| {
+            let cut = cut.min(jobs.len());
+            let whole = Index::of(objects(&jobs));
+            let tail = Index::of(objects(&jobs[cut..])).renumbered(|job| Some(job + cut as u32));
+            prop_assert_eq!(Index::merged(Index::of(objects(&jobs[..cut])), tail), whole.clone());
+            let n_kept = |job: JobIdx| (job as usize >= cut).then(|| job - cut as u32);
+            prop_assert_eq!(whole.renumbered(n_kept), Index::of(objects(&jobs[cut..])));
+        });
+    }
+}

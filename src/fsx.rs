@@ -1,0 +1,353 @@
+//! The file-system verbs we allow ourselves, with the path in every error.
+//!
+//! Everything that is written appears whole: under a temporary name first, then renamed.
+
+use rustix::fs::{AtFlags, FileType, Mode, OFlags};
+use std::ffi::OsStr;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use uuid::Uuid;
+
+/// A failed operation on one path.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot {action} `{}`", path.display())]
+pub struct FsError {
+    /// The verb: `read`, `write`, …
+    pub action: &'static str,
+    /// What it was done to.
+    pub path: PathBuf,
+    /// Why it failed.
+    #[source]
+    pub cause: io::Error,
+}
+
+impl FsError {
+    /// Returns the kind of the cause.
+    pub fn kind(&self) -> io::ErrorKind {
+        self.cause.kind()
+    }
+}
+
+/// Result of an operation on one path.
+pub type Result<T> = std::result::Result<T, FsError>;
+
+/// Adds the path to an error.
+fn at<T>(action: &'static str, path: &Path, result: io::Result<T>) -> Result<T> {
+    result.map_err(|cause| FsError { action, path: path.to_owned(), cause })
+}
+
+/// A point in time of a file system: nanoseconds since 1970, negative before.
+pub type TimeNs = i64;
+
+/// What distinguishes one state of a file from another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct Stamp {
+    /// Last change of the content.
+    pub modified: TimeNs,
+    /// Last change of the inode.
+    pub changed: TimeNs,
+    /// Inode number.
+    pub inode: u64,
+}
+
+impl Stamp {
+    fn of(stat: &rustix::fs::Stat) -> Self {
+        let ns = |s: i64, ns: u64| s.saturating_mul(1_000_000_000).saturating_add(ns as i64);
+        Self {
+            modified: ns(stat.st_mtime, stat.st_mtime_nsec),
+            changed: ns(stat.st_ctime, stat.st_ctime_nsec),
+            inode: stat.st_ino,
+        }
+    }
+}
+
+/// Reads a whole file.
+pub fn read(path: &Path) -> Result<Vec<u8>> {
+    at("read", path, fs::read(path))
+}
+
+/// Reads a whole file, or gives `None` if there is none.
+pub fn read_if_present(path: &Path) -> Result<Option<Vec<u8>>> {
+    match fs::read(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        result => at("read", path, result).map(Some),
+    }
+}
+
+/// Returns the stamp of what a path leads to.
+pub fn stamp(path: &Path) -> Result<Stamp> {
+    let stat = rustix::fs::stat(path).map_err(io::Error::from);
+    at("examine", path, stat).map(|stat| Stamp::of(&stat))
+}
+
+/// Makes a directory and those above it; fine if it is there.
+pub fn create_dir_all(path: &Path) -> Result<()> {
+    at("create the directory", path, fs::create_dir_all(path))
+}
+
+/// Makes one directory, readable by others as the umask allows.
+pub fn create_dir(path: &Path) -> Result<()> {
+    at("create the directory", path, fs::create_dir(path))
+}
+
+/// Makes a directory and those above it that only its owner may enter.
+pub fn create_private_dir_all(path: &Path) -> Result<()> {
+    use std::os::unix::fs::DirBuilderExt;
+    at("create the directory", path, fs::DirBuilder::new().recursive(true).mode(0o700).create(path))
+}
+
+/// Removes an empty directory.
+pub fn remove_dir(path: &Path) -> Result<()> {
+    at("remove the directory", path, fs::remove_dir(path))
+}
+
+/// Removes a directory and everything below it.
+pub fn remove_dir_all(path: &Path) -> Result<()> {
+    at("remove the directory", path, fs::remove_dir_all(path))
+}
+
+/// Removes a file; fine if there is none.
+pub fn remove_file(path: &Path) -> Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        result => at("remove", path, result),
+    }
+}
+
+/// Renames a file or directory.
+pub fn rename(from: &Path, to: &Path) -> Result<()> {
+    at("create", to, fs::rename(from, to))
+}
+
+/// Opens a file for appending, made if absent, for its owner only.
+pub fn open_log(path: &Path) -> Result<File> {
+    use std::os::unix::fs::OpenOptionsExt;
+    at("open the log", path, OpenOptions::new().create(true).append(true).mode(0o600).open(path))
+}
+
+/// Whether a write must be on the disk before it is given its name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Durability {
+    /// Survives the end of the process.
+    Process,
+    /// Survives a power failure: without it, a crash of the machine may leave an empty file.
+    Power,
+}
+
+/// Writes a file so that a reader sees the old content or the new, never a part.
+///
+/// The temporary file is `._<uuid>_<name>` beside it, the name signac uses, so that its leftovers
+/// and ours look alike.
+pub fn write_atomic(path: &Path, bytes: &[u8], durability: Durability) -> Result<()> {
+    let temporary = temporary_beside(path);
+    let written = write_new(&temporary, bytes, durability).and_then(|()| rename(&temporary, path));
+    if written.is_err() {
+        let _ = fs::remove_file(&temporary);
+    }
+    written.map_err(|error| FsError { action: "write", path: path.to_owned(), cause: error.cause })
+}
+
+fn temporary_beside(path: &Path) -> PathBuf {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    path.with_file_name(format!("._{}_{name}", Uuid::new_v4()))
+}
+
+/// Writes a file that must not exist yet.
+pub fn write_new(path: &Path, bytes: &[u8], durability: Durability) -> Result<()> {
+    let write = || {
+        let mut file = OpenOptions::new().write(true).create_new(true).open(path)?;
+        file.write_all(bytes)?;
+        match durability {
+            Durability::Process => Ok(()),
+            Durability::Power => file.sync_data(),
+        }
+    };
+    at("write", path, write())
+}
+
+/// An exclusive advisory lock, held until dropped.
+#[derive(Debug)]
+pub struct Lock {
+    _file: File,
+}
+
+impl Lock {
+    /// Waits for the lock on a file, which is made if absent.
+    pub fn acquire(path: &Path) -> Result<Self> {
+        if let Some(parent) = path.parent() {
+            create_dir_all(parent)?;
+        }
+        let open = || {
+            let file = OpenOptions::new().create(true).truncate(false).write(true).open(path)?;
+            file.lock()?;
+            Ok(file)
+        };
+        at("lock", path, open()).map(|file| Self { _file: file })
+    }
+}
+
+/// An open directory, through which files below it are read without walking its path again.
+#[derive(Debug)]
+pub struct Dir {
+    fd: OwnedFd,
+    path: PathBuf,
+}
+
+impl Dir {
+    /// Opens a directory.
+    pub fn open(path: &Path) -> Result<Self> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let fd = rustix::fs::open(path, flags, Mode::empty()).map_err(io::Error::from);
+        at("open", path, fd).map(|fd| Self { fd, path: path.to_owned() })
+    }
+
+    /// Returns the path it was opened by.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Reads a regular file below the directory, of at most `size_bytes_max`.
+    ///
+    /// A pipe or device of that name is refused, not waited for.
+    pub fn read_file(&self, name: &Path, size_bytes_max: u64) -> Result<(Vec<u8>, Stamp)> {
+        at("read", &self.path.join(name), self.try_read_file(name, size_bytes_max))
+    }
+
+    fn try_read_file(&self, name: &Path, size_bytes_max: u64) -> io::Result<(Vec<u8>, Stamp)> {
+        let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK;
+        let fd = rustix::fs::openat(&self.fd, name, flags, Mode::empty())?;
+        let stat = rustix::fs::fstat(&fd)?;
+        if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "not a regular file"));
+        }
+        let size_bytes = stat.st_size as u64;
+        if size_bytes > size_bytes_max {
+            return Err(io::Error::new(io::ErrorKind::FileTooLarge, format!("more than {size_bytes_max} bytes")));
+        }
+        let mut bytes = Vec::with_capacity(size_bytes as usize + 1);
+        File::from(fd).take(size_bytes_max + 1).read_to_end(&mut bytes)?;
+        Ok((bytes, Stamp::of(&stat)))
+    }
+
+    /// Tells whether there is an entry of that name, a dangling link included.
+    pub fn contains(&self, name: &Path) -> bool {
+        rustix::fs::statat(&self.fd, name, AtFlags::SYMLINK_NOFOLLOW).is_ok()
+    }
+
+    /// Returns the stamp of the directory itself.
+    pub fn stamp(&self) -> Result<Stamp> {
+        at("examine", &self.path, rustix::fs::fstat(&self.fd).map_err(io::Error::from)).map(|s| Stamp::of(&s))
+    }
+}
+
+/// The kind of a directory entry, links not followed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EntryKind {
+    /// A directory.
+    Dir,
+    /// A symbolic link, to anything.
+    Link,
+    /// Anything else.
+    Other,
+}
+
+/// Calls `found` with each entry of a directory, in the order of the file system.
+pub fn for_each_entry(path: &Path, mut found: impl FnMut(&OsStr, EntryKind)) -> Result<()> {
+    for entry in at("list", path, fs::read_dir(path))? {
+        let entry = at("list", path, entry)?;
+        let kind = match entry.file_type() {
+            Ok(t) if t.is_dir() => EntryKind::Dir,
+            Ok(t) if t.is_symlink() => EntryKind::Link,
+            _ => EntryKind::Other,
+        };
+        found(&entry.file_name(), kind);
+    }
+    Ok(())
+}
+
+/// Capacity of a file system, as `statfs` tells it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Capacity {
+    /// Size of a block in bytes.
+    pub block_size_bytes: u32,
+    /// All blocks.
+    pub blocks: u64,
+    /// Free blocks.
+    pub blocks_free: u64,
+    /// Blocks free for ordinary users.
+    pub blocks_available: u64,
+    /// All inodes.
+    pub files: u64,
+    /// Free inodes.
+    pub files_free: u64,
+}
+
+/// Asks for the capacity of the file system that holds a path.
+pub fn capacity(path: &Path) -> Result<Capacity> {
+    let s = at("examine", path, rustix::fs::statfs(path).map_err(io::Error::from))?;
+    Ok(Capacity {
+        block_size_bytes: s.f_bsize as u32,
+        blocks: s.f_blocks,
+        blocks_free: s.f_bfree,
+        blocks_available: s.f_bavail,
+        files: s.f_files,
+        files_free: s.f_ffree,
+    })
+}
+
+/// File systems on which other hosts write and no change notice arrives: their `statfs` magic
+/// numbers from the kernel's `magic.h` and the vendors' headers.
+const NETWORK_MAGIC: [(u32, &str); 11] = [
+    (0x6969, "nfs"),
+    (0xFF53_4D42, "cifs"),
+    (0xFE53_4D42, "smb2"),
+    (0x517B, "smb"),
+    (0x0BD0_0BD0, "lustre"),
+    (0x4750_4653, "gpfs"),
+    (0x1983_0326, "beegfs"),
+    (0x00C3_6400, "ceph"),
+    (0x6573_5546, "fuse"),
+    (0x0102_1997, "9p"),
+    (0x5346_414F, "afs"),
+];
+
+/// Names the network file system that holds a path, or `None` if it is local.
+pub fn network_fs(path: &Path) -> Option<&'static str> {
+    let magic = rustix::fs::statfs(path).ok()?.f_type as u32;
+    NETWORK_MAGIC.iter().find(|(m, _)| *m == magic).map(|(_, name)| *name)
+}
+
+/// Shows a path so that no byte of it can act on a terminal.
+pub fn printable(path: &OsStr) -> String {
+    String::from_utf8_lossy(path.as_bytes()).chars().flat_map(|c| if c.is_control() { c.escape_default().collect::<Vec<_>>() } else { vec![c] }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failed_write_leaves_nothing_behind() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let target = dir.path().join("occupied");
+        fs::create_dir(&target).expect("a directory");
+        fs::write(target.join("x"), "").expect("a file");
+        let error = write_atomic(&target, b"text", Durability::Process).expect_err("a directory is no file");
+        assert!(error.to_string().starts_with("cannot write `"));
+        assert_eq!(fs::read_dir(dir.path()).expect("readable").count(), 1);
+    }
+
+    #[test]
+    fn pipes_and_large_files_are_refused() {
+        let dir = tempfile::tempdir().expect("a directory");
+        rustix::fs::mknodat(rustix::fs::CWD, dir.path().join("pipe"), FileType::Fifo, Mode::RWXU, 0).expect("a pipe");
+        fs::write(dir.path().join("large"), "12345").expect("a file");
+        let open = Dir::open(dir.path()).expect("open");
+        assert_eq!(open.read_file(Path::new("pipe"), 9).expect_err("a pipe").kind(), io::ErrorKind::InvalidData);
+        assert_eq!(open.read_file(Path::new("large"), 4).expect_err("large").kind(), io::ErrorKind::FileTooLarge);
+        assert_eq!(open.read_file(Path::new("large"), 5).expect("read").0, b"12345");
+    }
+}

@@ -1,0 +1,14 @@
+//! sweepfs: a signac workspace, livable from a shell.
+//!
+//! The modules below stand bottom-up; each names only modules above it in
+//! `docs/architecture.md`, which `tests/it/tidy.rs` checks.
+
+pub mod catalog;
+pub mod config;
+pub mod exec;
+pub mod filter;
+pub mod fsx;
+pub mod pyjson;
+pub mod report;
+pub mod statepoint;
+pub mod workspace;

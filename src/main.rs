@@ -1,0 +1,3 @@
+//! The `sweepfs` program.
+
+fn main() {}
