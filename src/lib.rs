@@ -11,4 +11,5 @@ pub mod fsx;
 pub mod pyjson;
 pub mod report;
 pub mod statepoint;
+pub mod view;
 pub mod workspace;

@@ -157,7 +157,7 @@ impl Catalog {
                 return Ok(false);
             }
             let again: Vec<_> = self.damaged.keys().copied().collect();
-            return self.update(&[], again, &Silent);
+            return self.update(&[], &again, &Silent);
         }
         self.relist(now, &Silent)
     }
@@ -171,7 +171,7 @@ impl Catalog {
         let unread: Vec<_> = listing.ids.iter().copied().filter(|id| self.snapshot.find(id).is_none()).collect();
         let strays_changed = self.strays != listing.strays;
         self.strays = listing.strays;
-        let changed = self.update(&gone, unread, observer)?;
+        let changed = self.update(&gone, &unread, observer)?;
         if strays_changed && !changed {
             self.publish(Snapshot::clone(&self.snapshot));
         }
@@ -181,7 +181,7 @@ impl Catalog {
 
     /// Removes jobs and reads others, which must include all damaged ones that are left; publishes
     /// a snapshot if that changed anything.
-    fn update(&mut self, gone: &[JobId], unread: Vec<JobId>, observer: &dyn Observer) -> Result<bool, FsError> {
+    fn update(&mut self, gone: &[JobId], unread: &[JobId], observer: &dyn Observer) -> Result<bool, FsError> {
         let scan = scan::read(&self.workspace, unread, observer)?;
         if gone.is_empty() && scan.jobs.is_empty() && scan.damaged == self.damaged {
             return Ok(false);

@@ -26,7 +26,7 @@ pub(super) struct Scan {
 }
 
 /// Reads jobs in parallel; `ids` must be sorted.
-pub(super) fn read(workspace: &Workspace, ids: Vec<JobId>, observer: &dyn Observer) -> Result<Scan, FsError> {
+pub(super) fn read(workspace: &Workspace, ids: &[JobId], observer: &dyn Observer) -> Result<Scan, FsError> {
     if ids.is_empty() {
         return Ok(Scan::default());
     }

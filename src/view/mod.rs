@@ -1,0 +1,18 @@
+//! Views: path spec and selection to a tree.
+//!
+//! Three pure steps: [`default_paths`] gives each job its path, `names` makes every component a
+//! file name that is safe, reversible and unique, and [`Tree`] holds the hierarchy as a value.
+
+mod names;
+mod plan;
+mod tree;
+
+pub use names::other_spelling;
+pub use plan::{Paths, default_paths};
+pub use tree::{Node, NodeIdx, Tree, path_hash};
+
+/// Name of the entry that leads to a job.
+pub const LEAF: &str = "job";
+
+/// The level that keeps apart jobs which would share a path.
+const ID_LEVEL: &str = "id";
