@@ -69,12 +69,11 @@ pub fn run(program: &Path, args: &[&OsStr], limit: Duration) -> Result<Finished,
 
 /// Starts a program that outlives us: its input is empty, its error output goes to a log, and its
 /// output is ours to read.
-pub fn start_daemon(program: &Path, args: &[&OsStr], log: File) -> Result<(u32, impl Read + use<>), ExecError> {
+pub fn start_daemon(program: &Path, args: &[&OsStr], log: File) -> Result<impl Read + use<>, ExecError> {
     let mut command = Command::new(program);
     command.args(args).current_dir("/").stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log);
     let mut child = spawn(command, program)?;
-    let stdout = child.stdout.take().expect("stdout is piped");
-    Ok((child.id(), stdout))
+    Ok(child.stdout.take().expect("stdout is piped"))
 }
 
 /// Starts a program that reads from `input` and prints to a log.
@@ -96,11 +95,6 @@ impl Running {
     /// Waits for its end.
     pub fn wait(&mut self) -> io::Result<()> {
         self.0.wait().map(drop)
-    }
-
-    /// Returns its process id.
-    pub fn pid(&self) -> u32 {
-        self.0.id()
     }
 }
 

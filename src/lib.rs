@@ -4,12 +4,15 @@
 //! `docs/architecture.md`, which `tests/it/tidy.rs` checks.
 
 pub mod catalog;
+pub mod cli;
 pub mod config;
 pub mod exec;
 pub mod filter;
 pub mod fsx;
+pub mod mount;
 pub mod pyjson;
 pub mod report;
 pub mod statepoint;
+pub mod term;
 pub mod view;
 pub mod workspace;

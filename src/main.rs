@@ -1,3 +1,7 @@
 //! The `sweepfs` program.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    sweepfs::cli::main()
+}

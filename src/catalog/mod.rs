@@ -19,6 +19,7 @@ use crate::workspace::Workspace;
 use index::Index;
 use roaring::RoaringBitmap;
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -64,6 +65,14 @@ impl Snapshot {
     /// Returns the number of a job.
     pub fn find(&self, id: &JobId) -> Option<JobIdx> {
         self.jobs.binary_search_by(|job| job.id.cmp(id)).ok().map(|i| i as JobIdx)
+    }
+
+    /// Returns the jobs whose ids begin with a text; `None` if no id can.
+    pub fn find_prefix(&self, prefix: &str) -> Option<Range<JobIdx>> {
+        let (low, high) = JobId::range_of_prefix(prefix)?;
+        let start = self.jobs.partition_point(|job| job.id < low);
+        let end = self.jobs.partition_point(|job| job.id <= high);
+        Some(start as JobIdx..end as JobIdx)
     }
 
     /// Returns all job numbers.

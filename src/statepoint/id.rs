@@ -27,6 +27,11 @@ impl JobId {
         &self.0
     }
 
+    /// Returns the first 64 bits.
+    pub fn leading_u64(&self) -> u64 {
+        u64::from_be_bytes(*self.0.first_chunk().expect("an id has 16 bytes"))
+    }
+
     /// Returns the smallest id that starts with a prefix of lower-case hex digits, and the
     /// largest; `None` if the text is longer than an id or has another character.
     pub fn range_of_prefix(prefix: &str) -> Option<(Self, Self)> {

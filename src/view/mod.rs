@@ -9,10 +9,13 @@ mod tree;
 
 pub use names::other_spelling;
 pub use plan::{Paths, default_paths};
-pub use tree::{Node, NodeIdx, Tree, path_hash};
+pub use tree::{HASH_BITS, Node, NodeIdx, Tree, path_hash};
 
 /// Name of the entry that leads to a job.
 pub const LEAF: &str = "job";
+
+/// Hex digits of a job id in a path.
+pub const ID_LEN: usize = crate::statepoint::JobId::LEN;
 
 /// The level that keeps apart jobs which would share a path.
 const ID_LEVEL: &str = "id";

@@ -9,8 +9,11 @@ use std::ops::Range;
 /// A node's number in one [`Tree`]; 0 is the root.
 pub type NodeIdx = u32;
 
-/// Hashes have this many bits; mounts use the others to tell kinds of nodes apart.
-const HASH_BITS: u32 = 62;
+/// Hashes have this many bits; a mount uses the others to tell kinds of nodes apart.
+pub const HASH_BITS: u32 = 61;
+
+/// Smaller hashes are left for nodes that are in no tree.
+const HASH_MIN: u64 = 16;
 
 /// Marks a leaf in [`Record::job`].
 const LEAF_BIT: u32 = 1 << 31;
@@ -161,7 +164,7 @@ pub fn path_hash(parent: u64, name: &[u8]) -> u64 {
     let folded = name.iter().fold(parent ^ 0xCBF2_9CE4_8422_2325, |hash, &byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01B3));
     let mixed = (folded ^ folded >> 30).wrapping_mul(0xBF58_476D_1CE4_E5B9);
     let mixed = (mixed ^ mixed >> 27).wrapping_mul(0x94D0_49BB_1331_11EB);
-    (mixed ^ mixed >> 31) & ((1 << HASH_BITS) - 1)
+    ((mixed ^ mixed >> 31) & ((1 << HASH_BITS) - 1)).max(HASH_MIN)
 }
 
 /// Lays out the nodes breadth first, with leaves' jobs.
@@ -222,7 +225,7 @@ mod tests {
     fn tree(paths: &[&str], hash_mask: u64) -> Tree {
         let names: Vec<_> = std::iter::once("job").chain(["a", "b", "c", "d"]).collect();
         let components = paths.iter().map(|path| path.bytes().map(|b| u32::from(b - b'a') + 1).collect());
-        Tree::build_with(Paths::of_test(&names, components.collect()), 7, |job| TimeNs::from(job), hash_mask)
+        Tree::build_with(Paths::of_test(&names, components.collect()), 7, TimeNs::from, hash_mask)
     }
 
     fn walk(tree: &Tree, node: NodeIdx, prefix: &str, found: &mut Vec<String>) {

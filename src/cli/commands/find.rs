@@ -1,0 +1,54 @@
+//! `sweepfs find`
+
+use crate::catalog::Snapshot;
+use crate::cli::args::FindArgs;
+use crate::cli::context::Context;
+use crate::cli::error::{CliError, Exit};
+use crate::filter::Filter;
+use crate::statepoint::Key;
+use crate::workspace::Workspace;
+
+/// Keys less like the unknown one are not suggested.
+const SIMILARITY_MIN: f64 = 0.7;
+
+pub(in crate::cli) fn run(context: &Context<'_>, args: &FindArgs) -> Result<Exit, CliError> {
+    let filter = Filter::parse(args.terms.iter().map(String::as_str))?;
+    let workspace = context.workspace()?;
+    let snapshot = context.catalog(&workspace)?.snapshot();
+    for term in filter.terms() {
+        warn_if_unknown(context, &snapshot, &term.key);
+    }
+    let selected = snapshot.select(&filter);
+    if args.count {
+        context.term.line(selected.len())?;
+    } else {
+        for job in selected {
+            print_job(context, &workspace, &snapshot, job, args.json)?;
+        }
+    }
+    Ok(context.report_problems(snapshot.problems()))
+}
+
+fn print_job(context: &Context<'_>, workspace: &Workspace, snapshot: &Snapshot, job: u32, json: bool) -> Result<(), CliError> {
+    let id = snapshot.jobs()[job as usize].id;
+    if json {
+        let statepoint = workspace.statepoint(&id)?;
+        context.term.line(format_args!("{{\"id\": \"{id}\", \"statepoint\": {}}}", statepoint.object().dumps()))?;
+    } else {
+        context.term.line(id)?;
+    }
+    Ok(())
+}
+
+fn warn_if_unknown(context: &Context<'_>, snapshot: &Snapshot, key: &Key) {
+    if snapshot.key(key).is_some() || snapshot.jobs().is_empty() {
+        return;
+    }
+    context.term.warn(format_args!("no job has the key `{key}`"));
+    let similarity = |other: &str| strsim::jaro_winkler(&key.to_string(), other);
+    let known = snapshot.keys().iter().map(|index| index.key.to_string());
+    let nearest = known.max_by(|a, b| similarity(a).total_cmp(&similarity(b)));
+    if let Some(nearest) = nearest.filter(|nearest| similarity(nearest) > SIMILARITY_MIN) {
+        context.term.hint(format_args!("did you mean `{nearest}`?"));
+    }
+}

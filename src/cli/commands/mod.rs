@@ -1,0 +1,13 @@
+//! One file per command: an interface to an engine, not an implementation.
+
+pub(super) mod check;
+pub(super) mod create;
+pub(super) mod doctor;
+pub(super) mod document;
+pub(super) mod find;
+pub(super) mod init;
+pub(super) mod job;
+pub(super) mod mount;
+pub(super) mod mounts;
+pub(super) mod statepoint;
+pub(super) mod unmount;

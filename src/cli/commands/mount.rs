@@ -1,0 +1,71 @@
+//! `sweepfs mount`, and the daemon and watchdog behind it.
+
+use crate::cli::args::{MountArgs, ServeArgs};
+use crate::cli::context::{Context, load_catalog, start_threads};
+use crate::cli::error::{CliError, Exit};
+use crate::mount::{self, MountOptions, Outcome, WatchdogOptions};
+use crate::workspace::Project;
+use std::io;
+
+pub(in crate::cli) fn run(context: &Context<'_>, args: &MountArgs) -> Result<Exit, CliError> {
+    let project = context.project()?;
+    let workspace = project.workspace();
+    let mountpoint = match &args.mountpoint {
+        Some(path) => mount::resolve_mountpoint(&context.absolute(path)?)?,
+        None => mount::resolve_mountpoint(&mount::default_mountpoint(project.root()))?,
+    };
+    if !(0.01..=86400.0).contains(&args.refresh) {
+        return Err(CliError::usage("`--refresh` must be between 0.01 and 86400 seconds"));
+    }
+    let options = MountOptions {
+        project: project.root().to_owned(),
+        workspace: workspace.dir().to_owned(),
+        mountpoint,
+        state_dir: context.state_dir(),
+        program: context.program()?,
+        refresh_ms: (args.refresh * 1000.0) as u64,
+        allow_other: args.allow_other,
+        io_threads: None,
+        ignore_hangup: !args.foreground,
+    };
+    let observer = context.term.progress();
+    if args.foreground {
+        let load = || load_catalog(&workspace, &observer);
+        mount::serve(&options, load, |outcome| announce(context, &options, outcome))?;
+    } else {
+        let outcome = mount::start(&options, &observer)?;
+        announce(context, &options, outcome);
+    }
+    Ok(Exit::Done)
+}
+
+fn announce(context: &Context<'_>, options: &MountOptions, outcome: Outcome) {
+    let (project, mountpoint) = (options.project.display(), options.mountpoint.display());
+    match outcome {
+        Outcome::Mounted => context.term.note(format_args!("mounted {project} at {mountpoint}")),
+        Outcome::AlreadyMounted { pid } => {
+            let pid = pid.map(|pid| format!(" by process {pid}")).unwrap_or_default();
+            context.term.note(format_args!("{project} is mounted already at {mountpoint}{pid}"));
+        }
+    }
+}
+
+/// The process that `mount` starts.
+pub(in crate::cli) fn serve(_: &Context<'_>, args: &ServeArgs) -> Result<Exit, CliError> {
+    let options: MountOptions = parse(args)?;
+    start_threads(options.io_threads);
+    let workspace = Project::discover(&options.project)?.workspace();
+    mount::serve_as_daemon(&options, |observer| load_catalog(&workspace, observer), io::stdout())?;
+    Ok(Exit::Done)
+}
+
+/// The process that the daemon starts.
+pub(in crate::cli) fn watchdog(args: &ServeArgs) -> Result<Exit, CliError> {
+    let options: WatchdogOptions = parse(args)?;
+    mount::watch(&options, io::stdin().lock())?;
+    Ok(Exit::Done)
+}
+
+fn parse<T: for<'de> serde::Deserialize<'de>>(args: &ServeArgs) -> Result<T, CliError> {
+    mount::parse_argument(&args.options).ok_or_else(|| CliError::usage("this command is for `sweepfs mount` alone"))
+}

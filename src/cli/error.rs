@@ -1,0 +1,140 @@
+//! What went wrong, as a message, hints and an exit code.
+
+use crate::filter::FilterError;
+use crate::fsx::FsError;
+use crate::mount::MountError;
+use crate::pyjson::ParseError;
+use crate::statepoint::{GridError, StatePointError};
+use crate::term::Term;
+use crate::workspace::{ProjectError, WorkspaceError};
+use std::error::Error;
+use std::io;
+
+/// How a command ends; the number is the exit code.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Exit {
+    /// Everything was done.
+    Done = 0,
+    /// Nothing useful was done.
+    Failed = 1,
+    /// The command line makes no sense.
+    Usage = 2,
+    /// Some of it was done; the rest was named.
+    Partial = 3,
+}
+
+/// An error that ends a command.
+#[derive(Debug)]
+pub(super) struct CliError {
+    exit: Exit,
+    error: Box<dyn Error + Send + Sync>,
+    hint: Option<String>,
+}
+
+impl CliError {
+    pub(super) fn usage(error: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self { exit: Exit::Usage, error: error.into(), hint: None }
+    }
+
+    pub(super) fn failed(error: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self { exit: Exit::Failed, error: error.into(), hint: None }
+    }
+
+    pub(super) fn with_hint(self, hint: impl Into<String>) -> Self {
+        Self { hint: Some(hint.into()), ..self }
+    }
+
+    /// Prints the error with its causes and hint, and returns the exit code.
+    pub(super) fn report(&self, term: &Term) -> Exit {
+        let is_closed_pipe = |e: &io::Error| e.kind() == io::ErrorKind::BrokenPipe;
+        if self.error.downcast_ref::<io::Error>().is_some_and(is_closed_pipe) {
+            return Exit::Done;
+        }
+        term.error(with_causes(&*self.error));
+        if let Some(hint) = &self.hint {
+            term.hint(hint);
+        }
+        self.exit
+    }
+}
+
+/// Returns an error's text and that of its causes.
+fn with_causes(error: &dyn Error) -> String {
+    let causes = std::iter::successors(error.source(), |cause| (*cause).source());
+    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
+}
+
+impl From<io::Error> for CliError {
+    fn from(error: io::Error) -> Self {
+        Self::failed(error)
+    }
+}
+
+impl From<FsError> for CliError {
+    fn from(error: FsError) -> Self {
+        Self::failed(error)
+    }
+}
+
+impl From<ProjectError> for CliError {
+    fn from(error: ProjectError) -> Self {
+        let hint = match &error {
+            ProjectError::NotFound(_) => Some("`sweepfs init` makes the current directory a project, `-C DIR` names another".to_owned()),
+            ProjectError::Incompatible { version, .. } if *version < crate::config::SCHEMA_VERSION => {
+                Some("`python -m signac migrate` brings it up to date".to_owned())
+            }
+            ProjectError::Incompatible { .. } => Some("a newer sweepfs may understand it".to_owned()),
+            ProjectError::Config(_) => Some("it should hold the line `schema_version = 2`".to_owned()),
+            ProjectError::Fs(_) => None,
+        };
+        Self { hint, ..Self::failed(error) }
+    }
+}
+
+impl From<WorkspaceError> for CliError {
+    fn from(error: WorkspaceError) -> Self {
+        let hint = match &error {
+            WorkspaceError::Damaged(problem) => problem.hint.map(str::to_owned),
+            WorkspaceError::NoSuchJob(_) => Some("`sweepfs find` lists all ids".to_owned()),
+            WorkspaceError::Ambiguous { matches, .. } => {
+                let shown: Vec<_> = matches.iter().take(4).map(ToString::to_string).collect();
+                let more = if matches.len() > shown.len() { ", …" } else { "" };
+                Some(format!("give more digits: {}{more}", shown.join(", ")))
+            }
+            WorkspaceError::BadDocument { .. } => Some("repair the file, or remove it to start with an empty document".to_owned()),
+            _ => None,
+        };
+        Self { hint, ..Self::failed(error) }
+    }
+}
+
+impl From<MountError> for CliError {
+    fn from(error: MountError) -> Self {
+        let hint = error.hint();
+        Self { hint, ..Self::failed(error) }
+    }
+}
+
+impl From<GridError> for CliError {
+    fn from(error: GridError) -> Self {
+        Self::usage(error).with_hint("`sweepfs create --help` has examples")
+    }
+}
+
+impl From<FilterError> for CliError {
+    fn from(error: FilterError) -> Self {
+        Self::usage(error).with_hint("terms are `key=value` or `key=value,value`")
+    }
+}
+
+impl From<StatePointError> for CliError {
+    fn from(error: StatePointError) -> Self {
+        Self::failed(error)
+    }
+}
+
+impl From<ParseError> for CliError {
+    fn from(error: ParseError) -> Self {
+        Self::failed(error)
+    }
+}

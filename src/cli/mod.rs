@@ -1,0 +1,48 @@
+//! Arguments, settings, one file per command, errors to message, hint and exit code.
+
+mod args;
+mod commands;
+mod context;
+mod error;
+
+use crate::term::Term;
+use args::{Args, Command};
+use clap::Parser;
+use context::Context;
+use error::{CliError, Exit};
+use std::process::ExitCode;
+
+/// Runs the command line of this process.
+pub fn main() -> ExitCode {
+    let args = match Args::try_parse() {
+        Ok(args) => args,
+        Err(error) => {
+            // Help goes to standard output with code 0, a mistake to standard error with code 2.
+            let _ = error.print();
+            return ExitCode::from(if error.use_stderr() { Exit::Usage } else { Exit::Done } as u8);
+        }
+    };
+    let term = Term::new(args.global.colour(), args.global.quiet, !args.global.no_progress);
+    let result = run(args, &term).and_then(|exit| Ok(term.flush().map(|()| exit)?));
+    let exit = result.unwrap_or_else(|error| error.report(&term));
+    ExitCode::from(exit as u8)
+}
+
+fn run(args: Args, term: &Term) -> Result<Exit, CliError> {
+    let context = Context::new(&args.global, term)?;
+    match args.command {
+        Command::Init(args) => commands::init::run(&context, &args),
+        Command::Job(args) => commands::job::run(&context, &args),
+        Command::Statepoint(args) => commands::statepoint::run(&context, &args),
+        Command::Document(args) => commands::document::run(&context, &args),
+        Command::Find(args) => commands::find::run(&context, &args),
+        Command::Check(args) => commands::check::run(&context, &args),
+        Command::Create(args) => commands::create::run(&context, &args),
+        Command::Mount(args) => commands::mount::run(&context, &args),
+        Command::Unmount(args) => commands::unmount::run(&context, &args),
+        Command::Mounts(args) => commands::mounts::run(&context, &args),
+        Command::Doctor(args) => commands::doctor::run(&context, &args),
+        Command::Serve(args) => commands::mount::serve(&context, &args),
+        Command::Watchdog(args) => commands::mount::watchdog(&args),
+    }
+}

@@ -1,0 +1,305 @@
+//! Mounting, in the foreground or in a process of its own.
+
+use super::adapter::Adapter;
+use super::fs::ViewFs;
+use super::mountpoint::{self, Made};
+use super::refresh::{self, Refresher};
+use super::registry::{MountRecord, Registry, process_start};
+use super::watchdog::{Guard, WatchdogOptions};
+use super::{FS_NAME, MountError, host, preflight, table};
+use crate::catalog::Catalog;
+use crate::exec;
+use crate::fsx;
+use crate::report::{Event, Observer};
+use fuser::{BackgroundSession, Config, MountOption, Session, SessionACL};
+use serde::{Deserialize, Serialize};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use std::ffi::OsStr;
+use std::io::{BufRead, BufReader, Write};
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::time::Duration;
+
+/// What to mount, and how.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct MountOptions {
+    /// The project's directory, absolute.
+    #[serde(with = "super::path_text")]
+    pub project: PathBuf,
+    /// The directory the links lead into, absolute.
+    #[serde(with = "super::path_text")]
+    pub workspace: PathBuf,
+    /// Where to mount, from [`super::resolve_mountpoint`].
+    #[serde(with = "super::path_text")]
+    pub mountpoint: PathBuf,
+    /// Directory of the registry.
+    #[serde(with = "super::path_text")]
+    pub state_dir: PathBuf,
+    /// This program, to be run as daemon and watchdog.
+    #[serde(with = "super::path_text")]
+    pub program: PathBuf,
+    /// How often to check a workspace that no watch covers, in milliseconds.
+    pub refresh_ms: u64,
+    /// Let other users in.
+    pub allow_other: bool,
+    /// Threads that read state points.
+    pub io_threads: Option<usize>,
+    /// Stay when the terminal goes.
+    pub ignore_hangup: bool,
+}
+
+/// What came of a wish to mount.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Outcome {
+    /// The tree can be listed.
+    Mounted,
+    /// It could be before.
+    AlreadyMounted {
+        /// The daemon that serves it, if it is known.
+        pid: Option<u32>,
+    },
+}
+
+/// What the daemon tells the command that started it, one JSON text per line.
+#[derive(Debug, Serialize, Deserialize)]
+enum Message {
+    Progress { done: usize, total: usize },
+    Done(Outcome),
+    Failed { message: String, hint: Option<String> },
+}
+
+/// The command gives up after this long without a message.
+const SILENCE_MAX: Duration = Duration::from_secs(60);
+
+/// How often the daemon looks whether it was asked to end or was unmounted from outside.
+const TICK: Duration = Duration::from_millis(50);
+
+/// Starts a daemon and waits until its tree can be listed.
+pub fn start(options: &MountOptions, observer: &dyn Observer) -> Result<Outcome, MountError> {
+    let log = Registry::new(&options.state_dir).log_path(&options.mountpoint);
+    if let Some(parent) = log.parent() {
+        fsx::create_private_dir_all(parent)?;
+    }
+    let argument = program_argument(options);
+    let args = [OsStr::new("serve"), OsStr::new(&argument)];
+    let output = exec::start_daemon(&options.program, &args, fsx::open_log(&log)?)?;
+    let (sender, messages) = mpsc::channel();
+    std::thread::spawn(move || {
+        for line in BufReader::new(output).lines().map_while(Result::ok) {
+            let _ = serde_json::from_str::<Message>(&line).map(|message| sender.send(message));
+        }
+    });
+    loop {
+        match messages.recv_timeout(SILENCE_MAX) {
+            Ok(Message::Progress { done, total }) => {
+                observer.event(Event::Progress { what: "reading state points", done, total });
+            }
+            Ok(Message::Done(outcome)) => {
+                observer.event(Event::Finished);
+                return Ok(outcome);
+            }
+            Ok(Message::Failed { message, hint }) => return Err(MountError::DaemonFailed { message, hint }),
+            Err(mpsc::RecvTimeoutError::Disconnected) => return Err(MountError::DaemonDied(log)),
+            Err(mpsc::RecvTimeoutError::Timeout) => {
+                return Err(MountError::NotReady { limit_s: SILENCE_MAX.as_secs(), log });
+            }
+        }
+    }
+}
+
+/// Runs as the daemon that [`start`] started; its messages go to `output`.
+pub fn serve_as_daemon(
+    options: &MountOptions,
+    load: impl FnOnce(&dyn Observer) -> Result<Catalog, fsx::FsError>,
+    output: impl Write + Send,
+) -> Result<(), MountError> {
+    // Not the leader of its group, so this cannot fail; it parts us from the terminal.
+    let _ = rustix::process::setsid();
+    let messenger = Messenger(Mutex::new(output));
+    let result = serve(options, || load(&messenger), |outcome| messenger.send(&Message::Done(outcome)));
+    if let Err(error) = &result {
+        messenger.send(&Message::Failed { message: with_causes(error), hint: error.hint() });
+    }
+    result
+}
+
+/// Mounts and serves until the end: a signal, or an unmount from outside. `ready` is called when
+/// the tree can be listed.
+pub fn serve(
+    options: &MountOptions,
+    load: impl FnOnce() -> Result<Catalog, fsx::FsError>,
+    ready: impl FnOnce(Outcome),
+) -> Result<(), MountError> {
+    let registry = Registry::new(&options.state_dir);
+    let lock = registry.lock(&options.mountpoint)?;
+    let record = registry.record(&options.mountpoint);
+    if let Some(live) = mountpoint::clear(&options.mountpoint)? {
+        return match record {
+            Some(record) if live.is_ours() && record.project == options.project => {
+                ready(Outcome::AlreadyMounted { pid: Some(record.pid) });
+                Ok(())
+            }
+            record => Err(MountError::Occupied { mountpoint: options.mountpoint.clone(), by: describe(&live, record.as_ref()) }),
+        };
+    }
+    preflight::require()?;
+    let made = mountpoint::prepare(&options.mountpoint, &options.workspace)? == Made::Yes;
+    let made_before = record.is_some_and(|record| record.made_mountpoint);
+    let result = load().map_err(MountError::from).and_then(|catalog| Mount::new(options, catalog, made || made_before));
+    let mount = match result {
+        Ok(mount) => mount,
+        Err(error) => {
+            if made {
+                let _ = fsx::remove_dir(&options.mountpoint);
+            }
+            return Err(error);
+        }
+    };
+    drop(lock);
+    ready(Outcome::Mounted);
+    mount.run()
+}
+
+fn describe(live: &table::MountEntry, record: Option<&MountRecord>) -> String {
+    match record {
+        Some(record) if live.is_ours() => format!("the project `{}`", record.project.display()),
+        _ if live.is_ours() => "another sweepfs project, or that of another user,".to_owned(),
+        _ => format!("a file system of type {}", live.fs_type),
+    }
+}
+
+/// A mount that is being served.
+struct Mount {
+    session: BackgroundSession,
+    refresher: Refresher,
+    guard: Guard,
+    registry: Registry,
+    record: MountRecord,
+    mount_id: u64,
+    ended: Arc<AtomicBool>,
+}
+
+impl Mount {
+    fn new(options: &MountOptions, catalog: Catalog, made_mountpoint: bool) -> Result<Self, MountError> {
+        let refused = |cause| MountError::Refused { mountpoint: options.mountpoint.clone(), cause };
+        let ended = catch_signals(options.ignore_hangup).map_err(refused)?;
+        abort_on_panic();
+        let started = refresh::now();
+        let fs = Arc::new(ViewFs::new(catalog.snapshot(), &options.workspace, started));
+        let session = Session::new(Adapter::new(Arc::clone(&fs)), &options.mountpoint, &config(options)).map_err(refused)?;
+        let session = session.spawn().map_err(refused)?;
+        let entry = table::mounted_at(&options.mountpoint)?;
+        let mount_id = entry.map(|entry| entry.id).ok_or_else(|| MountError::NotMounted(options.mountpoint.clone()))?;
+        let registry = Registry::new(&options.state_dir);
+        let log = registry.log_path(&options.mountpoint);
+        let watched = WatchdogOptions { mountpoint: options.mountpoint.clone(), mount_id };
+        let guard = Guard::start(options.program.clone(), log, watched)?;
+        let pid = std::process::id();
+        let record = MountRecord {
+            mountpoint: options.mountpoint.clone(),
+            project: options.project.clone(),
+            pid,
+            pid_start: process_start(pid).unwrap_or_default(),
+            host: host(),
+            mounted_s: started.unsigned_abs() / 1_000_000_000,
+            background: options.ignore_hangup,
+            made_mountpoint,
+        };
+        registry.write(&record)?;
+        let refresher = Refresher::new(catalog, fs, session.notifier(), Duration::from_millis(options.refresh_ms));
+        Ok(Self { session, refresher, guard, registry, record, mount_id, ended })
+    }
+
+    fn run(self) -> Result<(), MountError> {
+        let refresher = self.refresher;
+        std::thread::spawn(move || refresher.run());
+        while !self.ended.load(Ordering::Relaxed) && !self.session.guard.is_finished() {
+            std::thread::sleep(TICK);
+        }
+        let mountpoint = &self.record.mountpoint;
+        let detached = match table::mounted_at(mountpoint)? {
+            Some(entry) if entry.id == self.mount_id => table::detach(mountpoint),
+            _ => Ok(()),
+        };
+        self.guard.stand_down();
+        if self.record.made_mountpoint {
+            let _ = fsx::remove_dir(mountpoint);
+        }
+        self.registry.remove(mountpoint)?;
+        // Dropping the session would unmount by path whatever is mounted there by now.
+        std::mem::forget(self.session);
+        detached
+    }
+}
+
+fn config(options: &MountOptions) -> Config {
+    let mut config = Config::default();
+    config.mount_options = vec![
+        MountOption::RO,
+        MountOption::FSName(FS_NAME.to_owned()),
+        MountOption::Subtype(FS_NAME.to_owned()),
+        MountOption::DefaultPermissions,
+    ];
+    config.acl = if options.allow_other { SessionACL::All } else { SessionACL::Owner };
+    // More than one, so that no request waits behind another.
+    config.n_threads = Some(std::thread::available_parallelism().map_or(2, |n| n.get().clamp(2, 4)));
+    config
+}
+
+/// Returns a flag that SIGTERM and SIGINT set, and SIGHUP too if a terminal is served.
+fn catch_signals(ignore_hangup: bool) -> std::io::Result<Arc<AtomicBool>> {
+    let ended = Arc::new(AtomicBool::new(false));
+    for signal in [SIGTERM, SIGINT] {
+        signal_hook::flag::register(signal, Arc::clone(&ended))?;
+    }
+    let on_hangup = if ignore_hangup { Arc::default() } else { Arc::clone(&ended) };
+    signal_hook::flag::register(SIGHUP, on_hangup)?;
+    Ok(ended)
+}
+
+/// A handler that panics would leave the kernel waiting for its answer; a process that ends does
+/// not, and the watchdog cleans up behind it.
+fn abort_on_panic() {
+    let report = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |info| {
+        report(info);
+        std::process::abort();
+    }));
+}
+
+/// Writes messages, and progress as messages.
+struct Messenger<W>(Mutex<W>);
+
+impl<W: Write> Messenger<W> {
+    fn send(&self, message: &Message) {
+        let mut output = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let text = serde_json::to_string(message).expect("messages have plain fields");
+        // The command may have been interrupted; the mount is made all the same.
+        let _ = writeln!(output, "{text}").and_then(|()| output.flush());
+    }
+}
+
+impl<W: Write + Send> Observer for Messenger<W> {
+    fn event(&self, event: Event<'_>) {
+        if let Event::Progress { done, total, .. } = event {
+            self.send(&Message::Progress { done, total });
+        }
+    }
+}
+
+/// Returns an error's text and that of its causes.
+fn with_causes(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(error.source(), |cause| cause.source());
+    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
+}
+
+/// Returns options as one argument of a command line.
+pub(super) fn program_argument(options: &impl Serialize) -> String {
+    serde_json::to_string(options).expect("options are plain fields")
+}
+
+/// Reads options back from an argument.
+pub fn parse_argument<T: for<'de> Deserialize<'de>>(argument: &str) -> Option<T> {
+    serde_json::from_str(argument).ok()
+}

@@ -1,0 +1,131 @@
+//! Serves trees through FUSE.
+//!
+//! [`fs`] is a file system that knows no kernel: inode numbers, names and attributes go in and
+//! out, and it is tested that way. [`adapter`] translates between it and `fuser`. [`daemon`] runs
+//! it in the background, [`watchdog`] cleans up behind it, and [`registry`] remembers it.
+
+mod adapter;
+mod daemon;
+mod fs;
+mod mountpoint;
+mod path_text;
+mod preflight;
+mod registry;
+mod refresh;
+mod table;
+mod watchdog;
+
+pub use daemon::{MountOptions, Outcome, parse_argument, serve, serve_as_daemon, start};
+pub use fs::{Attributes, Changes, DirEntry, FsError, Kind, Lifetime, ROOT, ViewFs};
+pub use mountpoint::{default_mountpoint, resolve_mountpoint};
+pub use preflight::{Check, Verdict, checks};
+pub use registry::{MountRecord, MountState, Registry};
+pub use watchdog::{WatchdogOptions, watch};
+
+use crate::exec::ExecError;
+use crate::fsx::{self, FsError as FileError};
+use std::io;
+use std::path::PathBuf;
+
+/// Name that our mounts have in the mount table.
+const FS_NAME: &str = "sweepfs";
+
+/// Why something could not be mounted or unmounted.
+#[derive(Debug, thiserror::Error)]
+pub enum MountError {
+    /// A file operation failed.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// A helper program failed.
+    #[error(transparent)]
+    Exec(#[from] ExecError),
+    /// A part of FUSE is missing.
+    #[error("cannot mount: {what}")]
+    Missing {
+        /// The missing part.
+        what: String,
+        /// What to do about it.
+        hint: String,
+    },
+    /// The mountpoint exists and is no directory.
+    #[error("cannot mount on `{}`: it is not a directory", .0.display())]
+    NotADirectory(PathBuf),
+    /// The mountpoint has entries, which the mount would hide.
+    #[error("cannot mount on `{}`: it is not empty", .0.display())]
+    NotEmpty(PathBuf),
+    /// The mountpoint lies in the workspace or the other way round.
+    #[error("cannot mount on `{}`: it lies in the workspace, or the workspace in it", .0.display())]
+    Overlap(PathBuf),
+    /// Something else is mounted there.
+    #[error("cannot mount on `{}`: {by} is mounted there", mountpoint.display())]
+    Occupied {
+        /// The directory.
+        mountpoint: PathBuf,
+        /// What is mounted.
+        by: String,
+    },
+    /// The kernel or `fusermount3` refused.
+    #[error("cannot mount on `{}`", mountpoint.display())]
+    Refused {
+        /// The directory.
+        mountpoint: PathBuf,
+        /// The refusal.
+        #[source]
+        cause: io::Error,
+    },
+    /// The daemon ended before it was ready.
+    #[error("the mount daemon ended early; its log is `{}`", .0.display())]
+    DaemonDied(PathBuf),
+    /// The daemon said why it failed.
+    #[error("{message}")]
+    DaemonFailed {
+        /// Its error with causes.
+        message: String,
+        /// Its remedy.
+        hint: Option<String>,
+    },
+    /// The daemon was silent for too long.
+    #[error("the mount was not ready within {limit_s} s; its log is `{}`", log.display())]
+    NotReady {
+        /// Seconds without a sign of life.
+        limit_s: u64,
+        /// Where to look.
+        log: PathBuf,
+    },
+    /// Nothing of ours is mounted there.
+    #[error("no sweepfs mount at `{}`", .0.display())]
+    NotMounted(PathBuf),
+    /// The mount is still there.
+    #[error("cannot unmount `{}`: {reason}", mountpoint.display())]
+    CannotUnmount {
+        /// The directory.
+        mountpoint: PathBuf,
+        /// What the helper said.
+        reason: String,
+    },
+}
+
+impl MountError {
+    /// Returns what the user can do.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Missing { hint, .. } => Some(hint.clone()),
+            Self::DaemonFailed { hint, .. } => hint.clone(),
+            Self::NotADirectory(_) | Self::NotEmpty(_) | Self::Occupied { .. } => {
+                Some("name another directory: `sweepfs mount DIR`".to_owned())
+            }
+            Self::Overlap(_) => Some("mount outside the workspace, for example on `views` in the project".to_owned()),
+            Self::Refused { .. } => Some("`sweepfs doctor` checks everything a mount needs".to_owned()),
+            Self::NotMounted(_) => Some("`sweepfs mounts` lists what is mounted".to_owned()),
+            Self::File(error) if error.action == "create the directory" => {
+                Some("name a directory you can write to: `sweepfs mount DIR`".to_owned())
+            }
+            _ => None,
+        }
+    }
+}
+
+/// Returns the name of this host, which tells apart registries in a shared home directory.
+fn host() -> String {
+    fsx::printable(std::ffi::OsStr::new(&*rustix::system::uname().nodename().to_string_lossy()))
+}

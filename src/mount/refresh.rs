@@ -1,0 +1,168 @@
+//! Keeps a mount current: a file watch wakes it up, the catalog decides what changed, and the
+//! kernel is told to forget.
+
+use super::fs::{Changes, ViewFs};
+use crate::catalog::Catalog;
+use crate::fsx::{self, TimeNs};
+use fuser::{INodeNo, Notifier};
+use notify::{RecommendedWatcher, RecursiveMode, Watcher};
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+/// How often a local workspace is checked that cannot be watched.
+const UNWATCHED: Duration = Duration::from_millis(500);
+
+/// How often directories are looked at that may be about to become jobs.
+const UNSETTLED: Duration = Duration::from_millis(100);
+
+/// For how long after a change they are looked at that often.
+const SETTLING: Duration = Duration::from_secs(10);
+
+/// Refreshes are at least this far apart, so that a burst of new jobs becomes one.
+const PAUSE_MIN: Duration = Duration::from_millis(50);
+
+/// However long a refresh takes, the next begins within this time of a change.
+const PAUSE_MAX: Duration = Duration::from_millis(700);
+
+/// A request that was in the kernel's hands during an invalidation has been answered by then.
+const STRAGGLERS: Duration = Duration::from_millis(20);
+
+/// Returns the present time as the catalog wants it.
+pub(super) fn now() -> TimeNs {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos() as TimeNs)
+}
+
+/// The thread that follows the workspace.
+#[derive(Debug)]
+pub(super) struct Refresher {
+    catalog: Catalog,
+    fs: Arc<ViewFs>,
+    notifier: Notifier,
+    interval: Duration,
+    network: bool,
+    wake: Sender<()>,
+    woken: Receiver<()>,
+    watcher: Option<RecommendedWatcher>,
+    last_change: Instant,
+}
+
+impl Refresher {
+    /// Starts to watch; `interval` is how often to check without being woken.
+    pub(super) fn new(catalog: Catalog, fs: Arc<ViewFs>, notifier: Notifier, interval: Duration) -> Self {
+        let (wake, woken) = channel();
+        let network = fsx::network_fs(&catalog.workspace_dir()).is_some();
+        let mut refresher =
+            Self { catalog, fs, notifier, interval, network, wake, woken, watcher: None, last_change: Instant::now() };
+        refresher.watch();
+        refresher.update_capacity();
+        refresher
+    }
+
+    /// Follows the workspace until the process ends.
+    pub(super) fn run(mut self) {
+        loop {
+            match self.woken.recv_timeout(self.pause()) {
+                Ok(()) | Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return,
+            }
+            let begun = Instant::now();
+            self.refresh();
+            std::thread::sleep((begun.elapsed() * 4).clamp(PAUSE_MIN, PAUSE_MAX));
+            while self.woken.try_recv().is_ok() {}
+            // What happened while we slept is found now, not at the next event.
+            self.refresh();
+        }
+    }
+
+    fn pause(&self) -> Duration {
+        let unsettled = self.catalog.has_damaged() && self.last_change.elapsed() < SETTLING;
+        match (unsettled, self.watcher.is_some() || self.network) {
+            (true, _) => UNSETTLED,
+            (false, true) => self.interval,
+            (false, false) => UNWATCHED.min(self.interval),
+        }
+    }
+
+    fn refresh(&mut self) {
+        match self.catalog.refresh(now()) {
+            Ok(false) => {}
+            Ok(true) => {
+                self.last_change = Instant::now();
+                let changes = self.fs.update(self.catalog.snapshot());
+                tracing::debug!("{} entries changed", changes.entries.len());
+                invalidate(&self.notifier, &changes);
+                if !changes.contents.is_empty() {
+                    std::thread::sleep(STRAGGLERS);
+                    invalidate_contents(&self.notifier, &changes);
+                }
+            }
+            Err(error) => tracing::warn!("cannot refresh: {error}: {}", error.cause),
+        }
+        self.update_capacity();
+        if !self.workspace().exists() {
+            self.watcher = None;
+        } else if self.watcher.is_none() {
+            self.watch();
+        }
+    }
+
+    fn workspace(&self) -> PathBuf {
+        self.catalog.workspace_dir()
+    }
+
+    /// Watches the workspace directory itself; changes inside jobs do not matter to a tree.
+    fn watch(&mut self) {
+        if self.network {
+            return;
+        }
+        let wake = self.wake.clone();
+        let watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
+            let matters = event.map_or(true, |event| !event.kind.is_access());
+            if matters {
+                let _ = wake.send(());
+            }
+        });
+        let watched = watcher.and_then(|mut watcher| {
+            let workspace = self.workspace();
+            let workspace = workspace.canonicalize().unwrap_or(workspace);
+            watcher.watch(&workspace, RecursiveMode::NonRecursive).map(|()| watcher)
+        });
+        match watched {
+            Ok(watcher) => self.watcher = Some(watcher),
+            Err(error) => tracing::warn!("cannot watch the workspace, checking it instead: {error}"),
+        }
+    }
+
+    fn update_capacity(&self) {
+        if let Ok(capacity) = fsx::capacity(&self.workspace()) {
+            self.fs.set_capacity(capacity);
+        }
+    }
+}
+
+/// Makes the kernel forget what changed. Must not be called while handling a request.
+fn invalidate(notifier: &Notifier, changes: &Changes) {
+    invalidate_contents(notifier, changes);
+    for ino in &changes.attributes {
+        report(notifier.inval_inode(INodeNo(*ino), -1, 0));
+    }
+    for (parent, name) in &changes.entries {
+        report(notifier.inval_entry(INodeNo(*parent), OsStr::from_bytes(name)));
+    }
+}
+
+fn invalidate_contents(notifier: &Notifier, changes: &Changes) {
+    for ino in &changes.contents {
+        report(notifier.inval_inode(INodeNo(*ino), 0, 0));
+    }
+}
+
+fn report(result: std::io::Result<()>) {
+    if let Err(error) = result {
+        tracing::debug!("cannot invalidate: {error}");
+    }
+}

@@ -1,0 +1,180 @@
+//! What is mounted where, by which daemon: one JSON file per mount in the state directory.
+
+use super::table::{self, MountEntry};
+use super::{MountError, host};
+use crate::fsx::{self, Durability, Lock};
+use md5::{Digest, Md5};
+use rustix::process::{Pid, Signal};
+use serde::{Deserialize, Serialize};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// A mount as its daemon registered it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct MountRecord {
+    /// The directory.
+    #[serde(with = "super::path_text")]
+    pub mountpoint: PathBuf,
+    /// The project that is served.
+    #[serde(with = "super::path_text")]
+    pub project: PathBuf,
+    /// The daemon's process id.
+    pub pid: u32,
+    /// The daemon's start in clock ticks since boot: tells it from a later process of that id.
+    pub pid_start: u64,
+    /// The host it runs on.
+    pub host: String,
+    /// Seconds since 1970 when it was mounted.
+    pub mounted_s: u64,
+    /// It runs in the background and logs to a file.
+    pub background: bool,
+    /// The mountpoint was made for it and is removed with it.
+    pub made_mountpoint: bool,
+}
+
+/// What has become of a registered mount.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum MountState {
+    /// It is served.
+    Mounted,
+    /// Its daemon is gone.
+    Dead,
+    /// It is on another host, about which nothing is known here.
+    Elsewhere,
+}
+
+impl MountRecord {
+    /// Finds out what has become of the mount.
+    pub fn state(&self) -> MountState {
+        if self.host != host() {
+            return MountState::Elsewhere;
+        }
+        if process_start(self.pid) == Some(self.pid_start) { MountState::Mounted } else { MountState::Dead }
+    }
+}
+
+/// The registry of one user.
+#[derive(Clone, Debug)]
+pub struct Registry {
+    dir: PathBuf,
+}
+
+/// How long a daemon may take to unmount.
+const STOP_LIMIT: Duration = Duration::from_secs(10);
+
+impl Registry {
+    /// Opens the registry below a state directory, which need not exist.
+    pub fn new(state_dir: &Path) -> Self {
+        Self { dir: state_dir.join("mounts") }
+    }
+
+    /// Returns all mounts, sorted by mountpoint. Files that are damaged are skipped: they are
+    /// rewritten or removed when their mountpoint is used again.
+    pub fn records(&self) -> Result<Vec<MountRecord>, MountError> {
+        let mut records: Vec<MountRecord> = Vec::new();
+        let listed = fsx::for_each_entry(&self.dir, |name, _| {
+            let path = self.dir.join(name);
+            if path.extension().is_some_and(|extension| extension == "json") {
+                let bytes = fsx::read(&path).unwrap_or_default();
+                records.extend(serde_json::from_slice::<MountRecord>(&bytes).ok());
+            }
+        });
+        match listed {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            listed => listed?,
+        }
+        records.sort_by(|a, b| a.mountpoint.cmp(&b.mountpoint));
+        Ok(records)
+    }
+
+    /// Returns the record of a mountpoint on this host.
+    pub fn record(&self, mountpoint: &Path) -> Option<MountRecord> {
+        let bytes = fsx::read(&self.path(mountpoint, "json")).ok()?;
+        serde_json::from_slice(&bytes).ok()
+    }
+
+    pub(super) fn write(&self, record: &MountRecord) -> Result<(), MountError> {
+        fsx::create_private_dir_all(&self.dir)?;
+        let text = serde_json::to_string_pretty(record).expect("a record has no map with odd keys");
+        Ok(fsx::write_atomic(&self.path(&record.mountpoint, "json"), text.as_bytes(), Durability::Process)?)
+    }
+
+    pub(super) fn remove(&self, mountpoint: &Path) -> Result<(), MountError> {
+        Ok(fsx::remove_file(&self.path(mountpoint, "json"))?)
+    }
+
+    /// Keeps other processes from mounting and unmounting at a mountpoint.
+    pub(super) fn lock(&self, mountpoint: &Path) -> Result<Lock, MountError> {
+        fsx::create_private_dir_all(&self.dir)?;
+        Ok(Lock::acquire(&self.path(mountpoint, "lock"))?)
+    }
+
+    /// Where the daemon of a mountpoint logs.
+    pub fn log_path(&self, mountpoint: &Path) -> PathBuf {
+        self.path(mountpoint, "log")
+    }
+
+    fn path(&self, mountpoint: &Path, extension: &str) -> PathBuf {
+        let digest = Md5::digest(mountpoint.as_os_str().as_bytes());
+        let name: String = digest[..8].iter().map(|byte| format!("{byte:02x}")).collect();
+        self.dir.join(format!("{}-{name}.{extension}", host()))
+    }
+
+    /// Unmounts a mountpoint, whether its daemon lives or not, and forgets it.
+    pub fn unmount(&self, mountpoint: &Path) -> Result<(), MountError> {
+        let record = self.record(mountpoint);
+        if let Some(record) = record.as_ref().filter(|record| record.state() == MountState::Mounted) {
+            stop_daemon(record);
+        }
+        let left = table::mounted_at(mountpoint)?.filter(MountEntry::is_ours);
+        if left.is_some() {
+            table::detach(mountpoint)?;
+        }
+        if record.is_none() && left.is_none() {
+            return Err(MountError::NotMounted(mountpoint.to_owned()));
+        }
+        if record.is_some_and(|record| record.made_mountpoint) {
+            let _ = fsx::remove_dir(mountpoint);
+        }
+        self.remove(mountpoint)
+    }
+
+    /// Finds every mountpoint of ours: registered ones on this host, and those of the mount table
+    /// that this user could unmount.
+    pub fn all_mountpoints(&self) -> Result<Vec<PathBuf>, MountError> {
+        let mut all: Vec<_> = self.records()?.into_iter().filter(|record| record.state() != MountState::Elsewhere).map(|r| r.mountpoint).collect();
+        all.extend(table::mounts()?.into_iter().filter(|entry| entry.is_ours() && entry.is_dead()).map(|entry| entry.mountpoint));
+        all.sort();
+        all.dedup();
+        Ok(all)
+    }
+}
+
+/// Asks a daemon to unmount and waits until it is gone.
+fn stop_daemon(record: &MountRecord) {
+    let Some(pid) = i32::try_from(record.pid).ok().and_then(Pid::from_raw) else { return };
+    let _ = rustix::process::kill_process(pid, Signal::TERM);
+    let pause = Duration::from_millis(10);
+    for _ in 0..STOP_LIMIT.as_millis() / pause.as_millis() {
+        if process_start(record.pid) != Some(record.pid_start) {
+            return;
+        }
+        std::thread::sleep(pause);
+    }
+    let _ = rustix::process::kill_process(pid, Signal::KILL);
+}
+
+/// Returns when a process started, in clock ticks since boot; `None` if there is none, or only
+/// one that has ended and was not yet waited for.
+pub(super) fn process_start(pid: u32) -> Option<u64> {
+    let stat = fsx::read(Path::new(&format!("/proc/{pid}/stat"))).ok()?;
+    // The name in parentheses may contain anything; the state is field 3, the start time field 22.
+    let after_name = stat.iter().rposition(|&b| b == b')')? + 2;
+    let fields: Vec<_> = std::str::from_utf8(stat.get(after_name..)?).ok()?.split(' ').collect();
+    if matches!(fields.first(), Some(&"Z" | &"X")) {
+        return None;
+    }
+    fields.get(19)?.parse().ok()
+}
