@@ -31,8 +31,13 @@ pub enum ConfigError {
 pub fn schema_version(path: &Path) -> Result<i64, ConfigError> {
     let bytes = fsx::read(path)?;
     let text = String::from_utf8(bytes).map_err(|_| ConfigError::NotText(path.to_owned()))?;
-    let Some(value) = top_level_value(&text, "schema_version") else { return Ok(1) };
-    value.trim().parse().map_err(|_| ConfigError::BadVersion { path: path.to_owned(), text: value })
+    let Some(value) = top_level_value(&text, "schema_version") else {
+        return Ok(1);
+    };
+    value.trim().parse().map_err(|_| ConfigError::BadVersion {
+        path: path.to_owned(),
+        text: value,
+    })
 }
 
 /// Finds `name = value` before the first section of a ConfigObj file.
@@ -50,7 +55,10 @@ fn top_level_value(text: &str, name: &str) -> Option<String> {
 fn unquote(text: &str) -> String {
     let text = text.trim();
     for quote in ['"', '\''] {
-        if let Some((inside, _)) = text.strip_prefix(quote).and_then(|rest| rest.split_once(quote)) {
+        if let Some((inside, _)) = text
+            .strip_prefix(quote)
+            .and_then(|rest| rest.split_once(quote))
+        {
             return inside.to_owned();
         }
     }
@@ -69,7 +77,10 @@ mod tests {
     #[test]
     fn the_version_is_found_as_configobj_finds_it() {
         check("schema_version = 2\n", Some("2"));
-        check("\u{feff}# comment\r\n  schema_version=\"2\"  # why\r\n", Some("2"));
+        check(
+            "\u{feff}# comment\r\n  schema_version=\"2\"  # why\r\n",
+            Some("2"),
+        );
         check("'schema_version' = 02 # x", Some("02"));
         check("[section]\nschema_version = 2", None);
         check("", None);

@@ -44,9 +44,16 @@ pub struct Finished {
 
 /// Runs a program to its end, without input, and captures what it prints.
 pub fn run(program: &Path, args: &[&OsStr], limit: Duration) -> Result<Finished, ExecError> {
-    let start_error = |cause| ExecError::Start { program: program.to_owned(), cause };
+    let start_error = |cause| ExecError::Start {
+        program: program.to_owned(),
+        cause,
+    };
     let mut command = Command::new(program);
-    command.args(args).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+        .args(args)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
     let child = command.spawn().map_err(start_error)?;
     let pid = rustix::process::Pid::from_child(&child);
     let (sender, receiver) = mpsc::channel();
@@ -62,29 +69,54 @@ pub fn run(program: &Path, args: &[&OsStr], limit: Duration) -> Result<Finished,
         }
         Err(_) => {
             let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
-            Err(ExecError::TimedOut { program: program.to_owned(), limit })
+            Err(ExecError::TimedOut {
+                program: program.to_owned(),
+                limit,
+            })
         }
     }
 }
 
 /// Starts a program that outlives us: its input is empty, its error output goes to a log, and its
 /// output is ours to read.
-pub fn start_daemon(program: &Path, args: &[&OsStr], log: File) -> Result<impl Read + use<>, ExecError> {
+pub fn start_daemon(
+    program: &Path,
+    args: &[&OsStr],
+    log: File,
+) -> Result<impl Read + use<>, ExecError> {
     let mut command = Command::new(program);
-    command.args(args).current_dir("/").stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log);
+    command
+        .args(args)
+        .current_dir("/")
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(log);
     let mut child = spawn(command, program)?;
     Ok(child.stdout.take().expect("stdout is piped"))
 }
 
 /// Starts a program that reads from `input` and prints to a log.
-pub fn start_reader(program: &Path, args: &[&OsStr], input: OwnedFd, log: File) -> Result<Running, ExecError> {
+pub fn start_reader(
+    program: &Path,
+    args: &[&OsStr],
+    input: OwnedFd,
+    log: File,
+) -> Result<Running, ExecError> {
     let mut command = Command::new(program);
-    command.args(args).current_dir("/").stdin(input).stdout(Stdio::null()).stderr(log);
+    command
+        .args(args)
+        .current_dir("/")
+        .stdin(input)
+        .stdout(Stdio::null())
+        .stderr(log);
     spawn(command, program).map(Running)
 }
 
 fn spawn(mut command: Command, program: &Path) -> Result<Child, ExecError> {
-    command.spawn().map_err(|cause| ExecError::Start { program: program.to_owned(), cause })
+    command.spawn().map_err(|cause| ExecError::Start {
+        program: program.to_owned(),
+        cause,
+    })
 }
 
 /// A started program.
@@ -105,14 +137,25 @@ mod tests {
     #[test]
     fn a_program_that_hangs_is_killed() {
         let args = [OsStr::new("-c"), OsStr::new("exec sleep 60")];
-        let error = run(Path::new("/bin/sh"), &args, Duration::from_millis(200)).expect_err("it hangs");
+        let error =
+            run(Path::new("/bin/sh"), &args, Duration::from_millis(200)).expect_err("it hangs");
         assert!(matches!(error, ExecError::TimedOut { .. }));
     }
 
     #[test]
     fn output_is_captured() {
-        let args = [OsStr::new("-c"), OsStr::new("echo out; echo err >&2; exit 3")];
+        let args = [
+            OsStr::new("-c"),
+            OsStr::new("echo out; echo err >&2; exit 3"),
+        ];
         let finished = run(Path::new("/bin/sh"), &args, Duration::from_secs(10)).expect("it runs");
-        assert_eq!((finished.success, finished.stdout.as_str(), finished.stderr.as_str()), (false, "out\n", "err\n"));
+        assert_eq!(
+            (
+                finished.success,
+                finished.stdout.as_str(),
+                finished.stderr.as_str()
+            ),
+            (false, "out\n", "err\n")
+        );
     }
 }

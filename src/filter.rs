@@ -36,7 +36,11 @@ pub enum FilterError {
 impl Filter {
     /// Reads terms; none of them selects every job.
     pub fn parse<'a>(terms: impl IntoIterator<Item = &'a str>) -> Result<Self, FilterError> {
-        terms.into_iter().map(parse_term).collect::<Result<_, _>>().map(|terms| Self { terms })
+        terms
+            .into_iter()
+            .map(parse_term)
+            .collect::<Result<_, _>>()
+            .map(|terms| Self { terms })
     }
 
     /// Returns the terms, all of which must hold.
@@ -53,7 +57,9 @@ impl Term {
 }
 
 fn parse_term(text: &str) -> Result<Term, FilterError> {
-    let (key, values) = text.split_once('=').ok_or_else(|| FilterError::NotATerm(text.to_owned()))?;
+    let (key, values) = text
+        .split_once('=')
+        .ok_or_else(|| FilterError::NotATerm(text.to_owned()))?;
     if key.ends_with(['<', '>', '!']) || values.starts_with(['=', '~']) {
         return Err(FilterError::Operator(text.to_owned()));
     }
@@ -62,7 +68,10 @@ fn parse_term(text: &str) -> Result<Term, FilterError> {
         return Err(FilterError::NotATerm(text.to_owned()));
     }
     let key = Key::parse(key.strip_prefix("sp.").unwrap_or(key));
-    Ok(Term { key, values: split_commas(values).into_iter().map(parse_value).collect() })
+    Ok(Term {
+        key,
+        values: split_commas(values).into_iter().map(parse_value).collect(),
+    })
 }
 
 #[cfg(test)]
@@ -73,7 +82,11 @@ mod tests {
     #[track_caller]
     fn check(term: &str, value: &str, expected: bool) {
         let filter = Filter::parse([term]).expect("a filter");
-        assert_eq!(filter.terms()[0].matches(&parse(value).expect("valid JSON")), expected, "{term} on {value}");
+        assert_eq!(
+            filter.terms()[0].matches(&parse(value).expect("valid JSON")),
+            expected,
+            "{term} on {value}"
+        );
     }
 
     #[test]
@@ -91,9 +104,21 @@ mod tests {
 
     #[test]
     fn other_texts_are_refused() {
-        assert_eq!(Filter::parse(["angle"]), Err(FilterError::NotATerm("angle".into())));
-        assert_eq!(Filter::parse(["=1"]), Err(FilterError::NotATerm("=1".into())));
-        assert_eq!(Filter::parse(["a>=1"]), Err(FilterError::Operator("a>=1".into())));
-        assert_eq!(Filter::parse(["a!=1"]), Err(FilterError::Operator("a!=1".into())));
+        assert_eq!(
+            Filter::parse(["angle"]),
+            Err(FilterError::NotATerm("angle".into()))
+        );
+        assert_eq!(
+            Filter::parse(["=1"]),
+            Err(FilterError::NotATerm("=1".into()))
+        );
+        assert_eq!(
+            Filter::parse(["a>=1"]),
+            Err(FilterError::Operator("a>=1".into()))
+        );
+        assert_eq!(
+            Filter::parse(["a!=1"]),
+            Err(FilterError::Operator("a!=1".into()))
+        );
     }
 }

@@ -36,7 +36,11 @@ pub type Result<T> = std::result::Result<T, FsError>;
 
 /// Adds the path to an error.
 fn at<T>(action: &'static str, path: &Path, result: io::Result<T>) -> Result<T> {
-    result.map_err(|cause| FsError { action, path: path.to_owned(), cause })
+    result.map_err(|cause| FsError {
+        action,
+        path: path.to_owned(),
+        cause,
+    })
 }
 
 /// A point in time of a file system: nanoseconds since 1970, negative before.
@@ -96,7 +100,14 @@ pub fn create_dir(path: &Path) -> Result<()> {
 /// Makes a directory and those above it that only its owner may enter.
 pub fn create_private_dir_all(path: &Path) -> Result<()> {
     use std::os::unix::fs::DirBuilderExt;
-    at("create the directory", path, fs::DirBuilder::new().recursive(true).mode(0o700).create(path))
+    at(
+        "create the directory",
+        path,
+        fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(path),
+    )
 }
 
 /// Removes an empty directory.
@@ -125,7 +136,15 @@ pub fn rename(from: &Path, to: &Path) -> Result<()> {
 /// Opens a file for appending, made if absent, for its owner only.
 pub fn open_log(path: &Path) -> Result<File> {
     use std::os::unix::fs::OpenOptionsExt;
-    at("open the log", path, OpenOptions::new().create(true).append(true).mode(0o600).open(path))
+    at(
+        "open the log",
+        path,
+        OpenOptions::new()
+            .create(true)
+            .append(true)
+            .mode(0o600)
+            .open(path),
+    )
 }
 
 /// Whether a write must be on the disk before it is given its name.
@@ -147,7 +166,11 @@ pub fn write_atomic(path: &Path, bytes: &[u8], durability: Durability) -> Result
     if written.is_err() {
         let _ = fs::remove_file(&temporary);
     }
-    written.map_err(|error| FsError { action: "write", path: path.to_owned(), cause: error.cause })
+    written.map_err(|error| FsError {
+        action: "write",
+        path: path.to_owned(),
+        cause: error.cause,
+    })
 }
 
 fn temporary_beside(path: &Path) -> PathBuf {
@@ -181,7 +204,11 @@ impl Lock {
             create_dir_all(parent)?;
         }
         let open = || {
-            let file = OpenOptions::new().create(true).truncate(false).write(true).open(path)?;
+            let file = OpenOptions::new()
+                .create(true)
+                .truncate(false)
+                .write(true)
+                .open(path)?;
             file.lock()?;
             Ok(file)
         };
@@ -201,7 +228,10 @@ impl Dir {
     pub fn open(path: &Path) -> Result<Self> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let fd = rustix::fs::open(path, flags, Mode::empty()).map_err(io::Error::from);
-        at("open", path, fd).map(|fd| Self { fd, path: path.to_owned() })
+        at("open", path, fd).map(|fd| Self {
+            fd,
+            path: path.to_owned(),
+        })
     }
 
     /// Returns the path it was opened by.
@@ -213,7 +243,11 @@ impl Dir {
     ///
     /// A pipe or device of that name is refused, not waited for.
     pub fn read_file(&self, name: &Path, size_bytes_max: u64) -> Result<(Vec<u8>, Stamp)> {
-        at("read", &self.path.join(name), self.try_read_file(name, size_bytes_max))
+        at(
+            "read",
+            &self.path.join(name),
+            self.try_read_file(name, size_bytes_max),
+        )
     }
 
     fn try_read_file(&self, name: &Path, size_bytes_max: u64) -> io::Result<(Vec<u8>, Stamp)> {
@@ -221,14 +255,22 @@ impl Dir {
         let fd = rustix::fs::openat(&self.fd, name, flags, Mode::empty())?;
         let stat = rustix::fs::fstat(&fd)?;
         if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
-            return Err(io::Error::new(io::ErrorKind::InvalidData, "not a regular file"));
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidData,
+                "not a regular file",
+            ));
         }
         let size_bytes = stat.st_size as u64;
         if size_bytes > size_bytes_max {
-            return Err(io::Error::new(io::ErrorKind::FileTooLarge, format!("more than {size_bytes_max} bytes")));
+            return Err(io::Error::new(
+                io::ErrorKind::FileTooLarge,
+                format!("more than {size_bytes_max} bytes"),
+            ));
         }
         let mut bytes = Vec::with_capacity(size_bytes as usize + 1);
-        File::from(fd).take(size_bytes_max + 1).read_to_end(&mut bytes)?;
+        File::from(fd)
+            .take(size_bytes_max + 1)
+            .read_to_end(&mut bytes)?;
         Ok((bytes, Stamp::of(&stat)))
     }
 
@@ -239,7 +281,12 @@ impl Dir {
 
     /// Returns the stamp of the directory itself.
     pub fn stamp(&self) -> Result<Stamp> {
-        at("examine", &self.path, rustix::fs::fstat(&self.fd).map_err(io::Error::from)).map(|s| Stamp::of(&s))
+        at(
+            "examine",
+            &self.path,
+            rustix::fs::fstat(&self.fd).map_err(io::Error::from),
+        )
+        .map(|s| Stamp::of(&s))
     }
 }
 
@@ -287,7 +334,11 @@ pub struct Capacity {
 
 /// Asks for the capacity of the file system that holds a path.
 pub fn capacity(path: &Path) -> Result<Capacity> {
-    let s = at("examine", path, rustix::fs::statfs(path).map_err(io::Error::from))?;
+    let s = at(
+        "examine",
+        path,
+        rustix::fs::statfs(path).map_err(io::Error::from),
+    )?;
     Ok(Capacity {
         block_size_bytes: s.f_bsize as u32,
         blocks: s.f_blocks,
@@ -317,12 +368,24 @@ const NETWORK_MAGIC: [(u32, &str); 11] = [
 /// Names the network file system that holds a path, or `None` if it is local.
 pub fn network_fs(path: &Path) -> Option<&'static str> {
     let magic = rustix::fs::statfs(path).ok()?.f_type as u32;
-    NETWORK_MAGIC.iter().find(|(m, _)| *m == magic).map(|(_, name)| *name)
+    NETWORK_MAGIC
+        .iter()
+        .find(|(m, _)| *m == magic)
+        .map(|(_, name)| *name)
 }
 
 /// Shows a path so that no byte of it can act on a terminal.
 pub fn printable(path: &OsStr) -> String {
-    String::from_utf8_lossy(path.as_bytes()).chars().flat_map(|c| if c.is_control() { c.escape_default().collect::<Vec<_>>() } else { vec![c] }).collect()
+    String::from_utf8_lossy(path.as_bytes())
+        .chars()
+        .flat_map(|c| {
+            if c.is_control() {
+                c.escape_default().collect::<Vec<_>>()
+            } else {
+                vec![c]
+            }
+        })
+        .collect()
 }
 
 #[cfg(test)]
@@ -335,7 +398,8 @@ mod tests {
         let target = dir.path().join("occupied");
         fs::create_dir(&target).expect("a directory");
         fs::write(target.join("x"), "").expect("a file");
-        let error = write_atomic(&target, b"text", Durability::Process).expect_err("a directory is no file");
+        let error = write_atomic(&target, b"text", Durability::Process)
+            .expect_err("a directory is no file");
         assert!(error.to_string().starts_with("cannot write `"));
         assert_eq!(fs::read_dir(dir.path()).expect("readable").count(), 1);
     }
@@ -343,11 +407,31 @@ mod tests {
     #[test]
     fn pipes_and_large_files_are_refused() {
         let dir = tempfile::tempdir().expect("a directory");
-        rustix::fs::mknodat(rustix::fs::CWD, dir.path().join("pipe"), FileType::Fifo, Mode::RWXU, 0).expect("a pipe");
+        rustix::fs::mknodat(
+            rustix::fs::CWD,
+            dir.path().join("pipe"),
+            FileType::Fifo,
+            Mode::RWXU,
+            0,
+        )
+        .expect("a pipe");
         fs::write(dir.path().join("large"), "12345").expect("a file");
         let open = Dir::open(dir.path()).expect("open");
-        assert_eq!(open.read_file(Path::new("pipe"), 9).expect_err("a pipe").kind(), io::ErrorKind::InvalidData);
-        assert_eq!(open.read_file(Path::new("large"), 4).expect_err("large").kind(), io::ErrorKind::FileTooLarge);
-        assert_eq!(open.read_file(Path::new("large"), 5).expect("read").0, b"12345");
+        assert_eq!(
+            open.read_file(Path::new("pipe"), 9)
+                .expect_err("a pipe")
+                .kind(),
+            io::ErrorKind::InvalidData
+        );
+        assert_eq!(
+            open.read_file(Path::new("large"), 4)
+                .expect_err("large")
+                .kind(),
+            io::ErrorKind::FileTooLarge
+        );
+        assert_eq!(
+            open.read_file(Path::new("large"), 5).expect("read").0,
+            b"12345"
+        );
     }
 }

@@ -49,7 +49,9 @@ impl JobSet {
 
     fn from_sorted(mut jobs: impl Iterator<Item = JobIdx>) -> Option<Self> {
         let first = jobs.next()?;
-        let Some(second) = jobs.next() else { return Some(Self::One(first)) };
+        let Some(second) = jobs.next() else {
+            return Some(Self::One(first));
+        };
         let mut bitmap = RoaringBitmap::from_iter([first, second]);
         bitmap.extend(jobs);
         Some(Self::Many(bitmap))
@@ -111,7 +113,9 @@ impl Index {
     pub(super) fn of(objects: Vec<Object>) -> Self {
         let mut builder = Builder::default();
         for (job, object) in objects.into_iter().enumerate() {
-            visit(object, &mut |key, leaf| builder.add(key, leaf, job as JobIdx));
+            visit(object, &mut |key, leaf| {
+                builder.add(key, leaf, job as JobIdx)
+            });
         }
         builder.finish()
     }
@@ -121,26 +125,45 @@ impl Index {
         let keys = self.keys.iter().filter_map(|key| {
             let values = key.values.iter().filter_map(|entry| {
                 let jobs = entry.jobs.renumbered(&number)?;
-                Some(ValueEntry { value: entry.value.clone(), jobs })
+                Some(ValueEntry {
+                    value: entry.value.clone(),
+                    jobs,
+                })
             });
             let values: Vec<_> = values.collect();
             let objects: RoaringBitmap = key.objects.iter().filter_map(&number).collect();
             let used = !values.is_empty() || !objects.is_empty();
-            used.then(|| KeyIndex { key: key.key.clone(), values, objects })
+            used.then(|| KeyIndex {
+                key: key.key.clone(),
+                values,
+                objects,
+            })
         });
-        Self { keys: keys.collect() }
+        Self {
+            keys: keys.collect(),
+        }
     }
 
     /// Joins the indexes of two sets of jobs, which are numbered apart.
     pub(super) fn merged(a: Self, b: Self) -> Self {
-        let keys = merge_sorted(a.keys, b.keys, |a, b| a.key.cmp(&b.key), |a, b| KeyIndex {
-            key: a.key,
-            values: merge_sorted(a.values, b.values, |a, b| a.value.cmp(&b.value), |a, b| ValueEntry {
-                value: a.value,
-                jobs: a.jobs.union(b.jobs),
-            }),
-            objects: a.objects | b.objects,
-        });
+        let keys = merge_sorted(
+            a.keys,
+            b.keys,
+            |a, b| a.key.cmp(&b.key),
+            |a, b| KeyIndex {
+                key: a.key,
+                values: merge_sorted(
+                    a.values,
+                    b.values,
+                    |a, b| a.value.cmp(&b.value),
+                    |a, b| ValueEntry {
+                        value: a.value,
+                        jobs: a.jobs.union(b.jobs),
+                    },
+                ),
+                objects: a.objects | b.objects,
+            },
+        );
         Self { keys }
     }
 }
@@ -154,7 +177,11 @@ pub(super) fn merge_jobs(
     if old_jobs.is_empty() {
         return (new_jobs, new_index);
     }
-    let kept: Vec<_> = old_jobs.iter().copied().filter(|job| gone.binary_search(&job.id).is_err()).collect();
+    let kept: Vec<_> = old_jobs
+        .iter()
+        .copied()
+        .filter(|job| gone.binary_search(&job.id).is_err())
+        .collect();
     let jobs = merge_sorted(kept, new_jobs.clone(), |a, b| a.id.cmp(&b.id), |_, new| new);
     let old = old_index.renumbered(numbering(old_jobs, &jobs));
     let new = new_index.renumbered(numbering(&new_jobs, &jobs));
@@ -164,13 +191,22 @@ pub(super) fn merge_jobs(
 
 /// Maps the job numbers of one list to those of another, both sorted by id.
 fn numbering(from: &[JobEntry], to: &[JobEntry]) -> impl Fn(JobIdx) -> Option<JobIdx> + use<> {
-    let number = |job: &JobEntry| to.binary_search_by(|entry| entry.id.cmp(&job.id)).ok().map(|i| i as JobIdx);
+    let number = |job: &JobEntry| {
+        to.binary_search_by(|entry| entry.id.cmp(&job.id))
+            .ok()
+            .map(|i| i as JobIdx)
+    };
     let table: Vec<_> = from.iter().map(number).collect();
     move |job| table[job as usize]
 }
 
 /// Merges sorted lists; equal items are joined.
-fn merge_sorted<T>(a: Vec<T>, b: Vec<T>, order: impl Fn(&T, &T) -> Ordering, join: impl Fn(T, T) -> T) -> Vec<T> {
+fn merge_sorted<T>(
+    a: Vec<T>,
+    b: Vec<T>,
+    order: impl Fn(&T, &T) -> Ordering,
+    join: impl Fn(T, T) -> T,
+) -> Vec<T> {
     let mut merged = Vec::with_capacity(a.len().max(b.len()));
     let (mut a, mut b) = (a.into_iter().peekable(), b.into_iter().peekable());
     while let (Some(x), Some(y)) = (a.peek(), b.peek()) {
@@ -211,7 +247,10 @@ impl Builder {
         let key = &mut self.keys[number];
         match leaf {
             Leaf::Value(value) => {
-                key.values.entry(value).and_modify(|jobs| jobs.insert(job)).or_insert(JobSet::One(job));
+                key.values
+                    .entry(value)
+                    .and_modify(|jobs| jobs.insert(job))
+                    .or_insert(JobSet::One(job));
             }
             Leaf::EmptyObject | Leaf::Nested => {
                 key.objects.insert(job);
@@ -225,9 +264,17 @@ impl Builder {
             .into_iter()
             .map(|(dotted, number)| {
                 let key = std::mem::take(&mut self.keys[number]);
-                let mut values: Vec<_> = key.values.into_iter().map(|(value, jobs)| ValueEntry { value, jobs }).collect();
+                let mut values: Vec<_> = key
+                    .values
+                    .into_iter()
+                    .map(|(value, jobs)| ValueEntry { value, jobs })
+                    .collect();
                 values.sort_by(|a, b| a.value.cmp(&b.value));
-                KeyIndex { key: Key::from_dotted(&dotted), values, objects: key.objects }
+                KeyIndex {
+                    key: Key::from_dotted(&dotted),
+                    values,
+                    objects: key.objects,
+                }
             })
             .collect();
         keys.sort_by(|a, b| a.key.cmp(&b.key));
@@ -242,13 +289,27 @@ mod tests {
     use proptest::prelude::*;
 
     fn objects(texts: &[String]) -> Vec<Object> {
-        texts.iter().map(|text| parse(text).expect("valid JSON").into_object().expect("an object")).collect()
+        texts
+            .iter()
+            .map(|text| {
+                parse(text)
+                    .expect("valid JSON")
+                    .into_object()
+                    .expect("an object")
+            })
+            .collect()
     }
 
     /// Splitting the jobs anywhere, indexing the parts and merging them is indexing them all.
     #[test]
     fn merged_parts_equal_the_whole() {
-        let value = prop_oneof!["[0-3]", "[01]\\.5", Just("true".to_owned()), Just("{}".to_owned()), Just("{\"x\": 1}".to_owned())];
+        let value = prop_oneof![
+            "[0-3]",
+            "[01]\\.5",
+            Just("true".to_owned()),
+            Just("{}".to_owned()),
+            Just("{\"x\": 1}".to_owned())
+        ];
         let job = (value.clone(), prop::option::of(value)).prop_map(|(a, b)| match b {
             Some(b) => format!("{{\"a\": {a}, \"b\": {b}}}"),
             None => format!("{{\"a\": {a}}}"),

@@ -64,7 +64,10 @@ impl Snapshot {
 
     /// Returns the number of a job.
     pub fn find(&self, id: &JobId) -> Option<JobIdx> {
-        self.jobs.binary_search_by(|job| job.id.cmp(id)).ok().map(|i| i as JobIdx)
+        self.jobs
+            .binary_search_by(|job| job.id.cmp(id))
+            .ok()
+            .map(|i| i as JobIdx)
     }
 
     /// Returns the jobs whose ids begin with a text; `None` if no id can.
@@ -88,12 +91,16 @@ impl Snapshot {
     /// Returns what is known of one key.
     pub fn key(&self, key: &Key) -> Option<&KeyIndex> {
         let keys = &self.index.keys;
-        keys.binary_search_by(|index| index.key.cmp(key)).ok().map(|i| &keys[i])
+        keys.binary_search_by(|index| index.key.cmp(key))
+            .ok()
+            .map(|i| &keys[i])
     }
 
     /// Returns the jobs that satisfy a filter.
     pub fn select(&self, filter: &Filter) -> RoaringBitmap {
-        filter.terms().iter().fold(self.all(), |selected, term| selected & self.select_term(term))
+        filter.terms().iter().fold(self.all(), |selected, term| {
+            selected & self.select_term(term)
+        })
     }
 
     fn select_term(&self, term: &Term) -> RoaringBitmap {
@@ -127,7 +134,11 @@ impl Catalog {
     /// Reads all jobs of a workspace.
     ///
     /// `now` is the present time; damaged jobs become problems of the snapshot.
-    pub fn load(workspace: &Workspace, now: TimeNs, observer: &dyn Observer) -> Result<Self, FsError> {
+    pub fn load(
+        workspace: &Workspace,
+        now: TimeNs,
+        observer: &dyn Observer,
+    ) -> Result<Self, FsError> {
         let network = fsx::network_fs(workspace.dir()).is_some();
         let mut catalog = Self {
             workspace: workspace.clone(),
@@ -135,7 +146,11 @@ impl Catalog {
             damaged: BTreeMap::new(),
             strays: Vec::new(),
             listed_at: None,
-            granularity: if network { NETWORK_GRANULARITY_NS } else { GRANULARITY_NS },
+            granularity: if network {
+                NETWORK_GRANULARITY_NS
+            } else {
+                GRANULARITY_NS
+            },
         };
         catalog.relist(now, observer)?;
         Ok(catalog)
@@ -176,28 +191,52 @@ impl Catalog {
         let listing = self.workspace.list()?;
         let old = &self.snapshot.jobs;
         let listed = |id: &JobId| listing.ids.binary_search(id).is_ok();
-        let gone: Vec<_> = old.iter().map(|job| job.id).filter(|id| !listed(id)).collect();
-        let unread: Vec<_> = listing.ids.iter().copied().filter(|id| self.snapshot.find(id).is_none()).collect();
+        let gone: Vec<_> = old
+            .iter()
+            .map(|job| job.id)
+            .filter(|id| !listed(id))
+            .collect();
+        let unread: Vec<_> = listing
+            .ids
+            .iter()
+            .copied()
+            .filter(|id| self.snapshot.find(id).is_none())
+            .collect();
         let strays_changed = self.strays != listing.strays;
         self.strays = listing.strays;
         let changed = self.update(&gone, &unread, observer)?;
         if strays_changed && !changed {
             self.publish(Snapshot::clone(&self.snapshot));
         }
-        self.listed_at = modified.filter(|modified| now.saturating_sub(*modified) > self.granularity);
+        self.listed_at =
+            modified.filter(|modified| now.saturating_sub(*modified) > self.granularity);
         Ok(changed || strays_changed)
     }
 
     /// Removes jobs and reads others, which must include all damaged ones that are left; publishes
     /// a snapshot if that changed anything.
-    fn update(&mut self, gone: &[JobId], unread: &[JobId], observer: &dyn Observer) -> Result<bool, FsError> {
+    fn update(
+        &mut self,
+        gone: &[JobId],
+        unread: &[JobId],
+        observer: &dyn Observer,
+    ) -> Result<bool, FsError> {
         let scan = scan::read(&self.workspace, unread, observer)?;
         if gone.is_empty() && scan.jobs.is_empty() && scan.damaged == self.damaged {
             return Ok(false);
         }
         self.damaged = scan.damaged;
-        let (jobs, index) = index::merge_jobs((&self.snapshot.jobs, &self.snapshot.index), gone, (scan.jobs, scan.index));
-        self.publish(Snapshot { generation: 0, jobs, index, problems: Vec::new() });
+        let (jobs, index) = index::merge_jobs(
+            (&self.snapshot.jobs, &self.snapshot.index),
+            gone,
+            (scan.jobs, scan.index),
+        );
+        self.publish(Snapshot {
+            generation: 0,
+            jobs,
+            index,
+            problems: Vec::new(),
+        });
         Ok(true)
     }
 
@@ -205,6 +244,10 @@ impl Catalog {
         let mut problems: Vec<_> = self.damaged.values().chain(&self.strays).cloned().collect();
         problems.sort();
         let generation = self.snapshot.generation + 1;
-        self.snapshot = Arc::new(Snapshot { generation, problems, ..snapshot });
+        self.snapshot = Arc::new(Snapshot {
+            generation,
+            problems,
+            ..snapshot
+        });
     }
 }

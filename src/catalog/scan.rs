@@ -26,7 +26,11 @@ pub(super) struct Scan {
 }
 
 /// Reads jobs in parallel; `ids` must be sorted.
-pub(super) fn read(workspace: &Workspace, ids: &[JobId], observer: &dyn Observer) -> Result<Scan, FsError> {
+pub(super) fn read(
+    workspace: &Workspace,
+    ids: &[JobId],
+    observer: &dyn Observer,
+) -> Result<Scan, FsError> {
     if ids.is_empty() {
         return Ok(Scan::default());
     }
@@ -37,7 +41,11 @@ pub(super) fn read(workspace: &Workspace, ids: &[JobId], observer: &dyn Observer
     let n_done = AtomicUsize::new(0);
     let progress = |n: usize| {
         let done = n_done.fetch_add(n, Ordering::Relaxed) + n;
-        observer.event(Event::Progress { what: "reading state points", done, total: ids.len() });
+        observer.event(Event::Progress {
+            what: "reading state points",
+            done,
+            total: ids.len(),
+        });
     };
     let parts: Vec<Scan> = ids
         .par_chunks(CHUNK)
@@ -57,7 +65,10 @@ fn read_chunk(workspace: &Workspace, dir: &Dir, ids: &[JobId]) -> Scan {
     for id in ids {
         match workspace.read_job(dir, id) {
             JobState::Sound(file) => {
-                scan.jobs.push(JobEntry { id: *id, modified: file.modified });
+                scan.jobs.push(JobEntry {
+                    id: *id,
+                    modified: file.modified,
+                });
                 objects.push(file.statepoint.into_object());
             }
             JobState::Damaged(problem) => {

@@ -6,8 +6,20 @@ use std::path::PathBuf;
 
 /// A signac workspace as folders by parameter, always current.
 #[derive(Debug, Parser)]
-#[command(name = "sweepfs", version, propagate_version = true, max_term_width = 100)]
-#[command(after_help = "Examples:\n  sweepfs init\n  sweepfs create angle=10:80:10 velocity=6,8,10\n  sweepfs mount\n  ls views/view/velocity/8/angle/40/job/\n  sweepfs unmount\n\nExit codes: 0 done, 1 failed, 2 usage, 3 partly done, 4 refused, 130 interrupted")]
+#[command(
+    name = "sweepfs",
+    version,
+    propagate_version = true,
+    max_term_width = 100
+)]
+#[command(after_help = "Examples:
+  sweepfs init
+  sweepfs create angle=10:80:10 velocity=6,8,10
+  sweepfs mount
+  ls views/view/velocity/8/angle/40/job/
+  sweepfs unmount
+
+Exit codes: 0 done, 1 failed, 2 usage, 3 partly done, 4 refused, 130 interrupted")]
 pub(super) struct Args {
     #[command(flatten)]
     pub(super) global: Global,
@@ -83,7 +95,9 @@ pub(super) struct InitArgs {}
 
 /// Print the id of a state point, and create the job if asked to.
 #[derive(Debug, ClapArgs)]
-#[command(after_help = "Examples:\n  sweepfs job '{\"angle\": 45}'\n  cd \"$(sweepfs job -cp '{\"angle\": 45}')\"")]
+#[command(after_help = "Examples:
+  sweepfs job '{\"angle\": 45}'
+  cd \"$(sweepfs job -cp '{\"angle\": 45}')\"")]
 pub(super) struct JobArgs {
     /// The state point as JSON; from standard input if it is `-` or missing.
     pub(super) statepoint: Option<String>,
@@ -100,7 +114,9 @@ pub(super) struct JobArgs {
 
 /// Print state points, one JSON text per line.
 #[derive(Debug, ClapArgs)]
-#[command(after_help = "Examples:\n  sweepfs statepoint 42b7\n  sweepfs find angle=45 | sweepfs statepoint -")]
+#[command(after_help = "Examples:
+  sweepfs statepoint 42b7
+  sweepfs find angle=45 | sweepfs statepoint -")]
 pub(super) struct StatepointArgs {
     /// Jobs, by the beginning of their ids; `-` reads ids from standard input [default: all].
     #[arg(value_name = "JOB_ID")]
@@ -109,7 +125,12 @@ pub(super) struct StatepointArgs {
 
 /// Print documents, one JSON text per line; or set and delete keys.
 #[derive(Debug, ClapArgs)]
-#[command(after_help = "Examples:\n  sweepfs document 42b7\n  sweepfs document 42b7 distance=5.2 fit.slope=0.1\n  sweepfs document 42b7 --delete distance\n\nA value is JSON, or else a string.")]
+#[command(after_help = "Examples:
+  sweepfs document 42b7
+  sweepfs document 42b7 distance=5.2 fit.slope=0.1
+  sweepfs document 42b7 --delete distance
+
+A value is JSON, or else a string.")]
 pub(super) struct DocumentArgs {
     /// Jobs, by the beginning of their ids (`-` reads ids from standard input), then keys to set
     /// [default: all jobs].
@@ -122,7 +143,12 @@ pub(super) struct DocumentArgs {
 
 /// Print the ids of jobs, one per line, sorted.
 #[derive(Debug, ClapArgs)]
-#[command(after_help = "Examples:\n  sweepfs find\n  sweepfs find angle=45 velocity=6,8\n  sweepfs find --count velocity=8\n\nAll terms must hold. 8 finds 8 and 8.0; a value is JSON, or else a string.")]
+#[command(after_help = "Examples:
+  sweepfs find
+  sweepfs find angle=45 velocity=6,8
+  sweepfs find --count velocity=8
+
+All terms must hold. 8 finds 8 and 8.0; a value is JSON, or else a string.")]
 pub(super) struct FindArgs {
     /// What the state point must have; several values mean any of them.
     #[arg(value_name = "KEY=VALUE[,VALUE]", allow_negative_numbers = true)]
@@ -146,7 +172,12 @@ pub(super) struct CheckArgs {
 
 /// Create the jobs of a grid of parameters; print the ids of the new ones.
 #[derive(Debug, ClapArgs)]
-#[command(after_help = "Examples:\n  sweepfs create angle=10:80:10 velocity=6,8,10\n  sweepfs create 'gas=argon,\"neon, cold\"' init.seed=1:100:1\n\nSTART:STOP:STEP includes STOP, and integers stay integers. Other values are JSON, or else strings.\nKeys with dots make nested objects. Jobs that exist are left alone.")]
+#[command(after_help = "Examples:
+  sweepfs create angle=10:80:10 velocity=6,8,10
+  sweepfs create 'gas=argon,\"neon, cold\"' init.seed=1:100:1
+
+START:STOP:STEP includes STOP, and integers stay integers. Other values are JSON, or else strings.
+Keys with dots make nested objects. Jobs that exist are left alone.")]
 pub(super) struct CreateArgs {
     /// One axis of the grid each.
     #[arg(value_name = "KEY=VALUES", required = true)]
@@ -161,7 +192,12 @@ pub(super) struct CreateArgs {
 
 /// Show the project as folders: `MOUNTPOINT/view/KEY/VALUE/…/job` and `MOUNTPOINT/id/ID`.
 #[derive(Debug, ClapArgs)]
-#[command(after_help = "Examples:\n  sweepfs mount\n  ls views/view/velocity/8/angle\n  sweepfs mount /tmp/rocket --foreground\n\nReturns when the folders can be listed and goes on in the background. No root is needed.")]
+#[command(after_help = "Examples:
+  sweepfs mount
+  ls views/view/velocity/8/angle
+  sweepfs mount /tmp/rocket --foreground
+
+Returns when the folders can be listed and goes on in the background. No root is needed.")]
 pub(super) struct MountArgs {
     /// Directory to mount on, made if it is missing [default: `views` in the project].
     pub(super) mountpoint: Option<PathBuf>,

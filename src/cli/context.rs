@@ -31,8 +31,12 @@ impl<'a> Context<'a> {
         start_logging(global.verbose);
         start_threads(global.io_threads.map(usize::from));
         let dir = match &global.project {
-            Some(dir) => dir.canonicalize().map_err(|error| CliError::usage(format!("no directory `{}`: {error}", dir.display())))?,
-            None => std::env::current_dir().map_err(|error| CliError::failed(format!("the current directory is gone: {error}")))?,
+            Some(dir) => dir.canonicalize().map_err(|error| {
+                CliError::usage(format!("no directory `{}`: {error}", dir.display()))
+            })?,
+            None => std::env::current_dir().map_err(|error| {
+                CliError::failed(format!("the current directory is gone: {error}"))
+            })?,
         };
         Ok(Self { term, dir })
     }
@@ -58,11 +62,19 @@ impl<'a> Context<'a> {
         for problem in problems {
             self.term.warn(problem);
         }
-        if problems.is_empty() { Exit::Done } else { Exit::Partial }
+        if problems.is_empty() {
+            Exit::Done
+        } else {
+            Exit::Partial
+        }
     }
 
     /// Resolves ids, beginnings of ids, and `-` for ids on standard input.
-    pub(super) fn resolve_jobs(&self, workspace: &Workspace, names: &[&str]) -> Result<Vec<JobId>, CliError> {
+    pub(super) fn resolve_jobs(
+        &self,
+        workspace: &Workspace,
+        names: &[&str],
+    ) -> Result<Vec<JobId>, CliError> {
         let mut ids = Vec::with_capacity(names.len());
         for name in names {
             if *name == "-" {
@@ -84,11 +96,18 @@ impl<'a> Context<'a> {
 
     /// Returns the directory for registries and logs, which need not exist.
     pub(super) fn state_dir(&self) -> PathBuf {
-        let from = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+        let from = |name: &str| {
+            std::env::var_os(name)
+                .map(PathBuf::from)
+                .filter(|path| path.is_absolute())
+        };
         let uid = rustix::process::getuid().as_raw();
         from("XDG_STATE_HOME")
             .or_else(|| from("HOME").map(|home| home.join(".local/state")))
-            .map_or_else(|| PathBuf::from(format!("/tmp/sweepfs-{uid}")), |dir| dir.join("sweepfs"))
+            .map_or_else(
+                || PathBuf::from(format!("/tmp/sweepfs-{uid}")),
+                |dir| dir.join("sweepfs"),
+            )
     }
 
     /// Returns this program.
@@ -98,19 +117,26 @@ impl<'a> Context<'a> {
 }
 
 /// Reads all jobs of a workspace.
-pub(super) fn load_catalog(workspace: &Workspace, observer: &dyn Observer) -> Result<Catalog, crate::fsx::FsError> {
+pub(super) fn load_catalog(
+    workspace: &Workspace,
+    observer: &dyn Observer,
+) -> Result<Catalog, crate::fsx::FsError> {
     Catalog::load(workspace, now(), observer)
 }
 
 /// Returns the present time.
 pub(super) fn now() -> TimeNs {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos() as TimeNs)
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |since| since.as_nanos() as TimeNs)
 }
 
 /// Reads standard input to its end, as text.
 pub(super) fn read_stdin() -> Result<String, CliError> {
     let mut text = String::new();
-    std::io::stdin().read_to_string(&mut text).map_err(|error| CliError::failed(format!("cannot read standard input: {error}")))?;
+    std::io::stdin()
+        .read_to_string(&mut text)
+        .map_err(|error| CliError::failed(format!("cannot read standard input: {error}")))?;
     Ok(text)
 }
 
@@ -121,12 +147,18 @@ fn start_logging(verbose: u8) {
         1 => LevelFilter::INFO,
         _ => LevelFilter::DEBUG,
     };
-    let _ = tracing_subscriber::fmt().with_writer(std::io::stderr).with_ansi(false).with_max_level(level).try_init();
+    let _ = tracing_subscriber::fmt()
+        .with_writer(std::io::stderr)
+        .with_ansi(false)
+        .with_max_level(level)
+        .try_init();
 }
 
 /// Sets up the threads of rayon. Failing that, rayon uses one per core.
 pub(super) fn start_threads(wanted: Option<usize>) {
     let n_cores = std::thread::available_parallelism().map_or(1, usize::from);
     let n_threads = wanted.unwrap_or_else(|| (n_cores * IO_THREADS_PER_CORE).min(IO_THREADS_MAX));
-    let _ = rayon::ThreadPoolBuilder::new().num_threads(n_threads).build_global();
+    let _ = rayon::ThreadPoolBuilder::new()
+        .num_threads(n_threads)
+        .build_global();
 }

@@ -33,21 +33,36 @@ pub(super) struct CliError {
 
 impl CliError {
     pub(super) fn usage(error: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
-        Self { exit: Exit::Usage, error: error.into(), hint: None }
+        Self {
+            exit: Exit::Usage,
+            error: error.into(),
+            hint: None,
+        }
     }
 
     pub(super) fn failed(error: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
-        Self { exit: Exit::Failed, error: error.into(), hint: None }
+        Self {
+            exit: Exit::Failed,
+            error: error.into(),
+            hint: None,
+        }
     }
 
     pub(super) fn with_hint(self, hint: impl Into<String>) -> Self {
-        Self { hint: Some(hint.into()), ..self }
+        Self {
+            hint: Some(hint.into()),
+            ..self
+        }
     }
 
     /// Prints the error with its causes and hint, and returns the exit code.
     pub(super) fn report(&self, term: &Term) -> Exit {
         let is_closed_pipe = |e: &io::Error| e.kind() == io::ErrorKind::BrokenPipe;
-        if self.error.downcast_ref::<io::Error>().is_some_and(is_closed_pipe) {
+        if self
+            .error
+            .downcast_ref::<io::Error>()
+            .is_some_and(is_closed_pipe)
+        {
             return Exit::Done;
         }
         term.error(with_causes(&*self.error));
@@ -79,15 +94,27 @@ impl From<FsError> for CliError {
 impl From<ProjectError> for CliError {
     fn from(error: ProjectError) -> Self {
         let hint = match &error {
-            ProjectError::NotFound(_) => Some("`sweepfs init` makes the current directory a project, `-C DIR` names another".to_owned()),
-            ProjectError::Incompatible { version, .. } if *version < crate::config::SCHEMA_VERSION => {
+            ProjectError::NotFound(_) => Some(
+                "`sweepfs init` makes the current directory a project, `-C DIR` names another"
+                    .to_owned(),
+            ),
+            ProjectError::Incompatible { version, .. }
+                if *version < crate::config::SCHEMA_VERSION =>
+            {
                 Some("`python -m signac migrate` brings it up to date".to_owned())
             }
-            ProjectError::Incompatible { .. } => Some("a newer sweepfs may understand it".to_owned()),
-            ProjectError::Config(_) => Some("it should hold the line `schema_version = 2`".to_owned()),
+            ProjectError::Incompatible { .. } => {
+                Some("a newer sweepfs may understand it".to_owned())
+            }
+            ProjectError::Config(_) => {
+                Some("it should hold the line `schema_version = 2`".to_owned())
+            }
             ProjectError::Fs(_) => None,
         };
-        Self { hint, ..Self::failed(error) }
+        Self {
+            hint,
+            ..Self::failed(error)
+        }
     }
 }
 
@@ -98,20 +125,32 @@ impl From<WorkspaceError> for CliError {
             WorkspaceError::NoSuchJob(_) => Some("`sweepfs find` lists all ids".to_owned()),
             WorkspaceError::Ambiguous { matches, .. } => {
                 let shown: Vec<_> = matches.iter().take(4).map(ToString::to_string).collect();
-                let more = if matches.len() > shown.len() { ", …" } else { "" };
+                let more = if matches.len() > shown.len() {
+                    ", …"
+                } else {
+                    ""
+                };
                 Some(format!("give more digits: {}{more}", shown.join(", ")))
             }
-            WorkspaceError::BadDocument { .. } => Some("repair the file, or remove it to start with an empty document".to_owned()),
+            WorkspaceError::BadDocument { .. } => {
+                Some("repair the file, or remove it to start with an empty document".to_owned())
+            }
             _ => None,
         };
-        Self { hint, ..Self::failed(error) }
+        Self {
+            hint,
+            ..Self::failed(error)
+        }
     }
 }
 
 impl From<MountError> for CliError {
     fn from(error: MountError) -> Self {
         let hint = error.hint();
-        Self { hint, ..Self::failed(error) }
+        Self {
+            hint,
+            ..Self::failed(error)
+        }
     }
 }
 

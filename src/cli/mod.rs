@@ -19,10 +19,18 @@ pub fn main() -> ExitCode {
         Err(error) => {
             // Help goes to standard output with code 0, a mistake to standard error with code 2.
             let _ = error.print();
-            return ExitCode::from(if error.use_stderr() { Exit::Usage } else { Exit::Done } as u8);
+            return ExitCode::from(if error.use_stderr() {
+                Exit::Usage
+            } else {
+                Exit::Done
+            } as u8);
         }
     };
-    let term = Term::new(args.global.colour(), args.global.quiet, !args.global.no_progress);
+    let term = Term::new(
+        args.global.colour(),
+        args.global.quiet,
+        !args.global.no_progress,
+    );
     let result = run(args, &term).and_then(|exit| Ok(term.flush().map(|()| exit)?));
     let exit = result.unwrap_or_else(|error| error.report(&term));
     ExitCode::from(exit as u8)

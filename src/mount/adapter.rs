@@ -7,8 +7,9 @@
 use super::fs::{Attributes, DirEntry, FsError, Kind, Lifetime, ViewFs};
 use crate::fsx::TimeNs;
 use fuser::{
-    Errno, FileAttr, FileHandle, FileType, Filesystem, FopenFlags, Generation, INodeNo, InitFlags, KernelConfig, OpenFlags, ReplyAttr,
-    ReplyData, ReplyDirectory, ReplyDirectoryPlus, ReplyEmpty, ReplyEntry, ReplyOpen, ReplyStatfs, ReplyXattr, Request,
+    Errno, FileAttr, FileHandle, FileType, Filesystem, FopenFlags, Generation, INodeNo, InitFlags,
+    KernelConfig, OpenFlags, ReplyAttr, ReplyData, ReplyDirectory, ReplyDirectoryPlus, ReplyEmpty,
+    ReplyEntry, ReplyOpen, ReplyStatfs, ReplyXattr, Request,
 };
 use std::ffi::OsStr;
 use std::io;
@@ -37,8 +38,16 @@ pub(super) struct Adapter {
 
 impl Adapter {
     pub(super) fn new(fs: Arc<ViewFs>) -> Self {
-        let (uid, gid) = (rustix::process::getuid().as_raw(), rustix::process::getgid().as_raw());
-        Self { fs, uid, gid, without_opendir: false }
+        let (uid, gid) = (
+            rustix::process::getuid().as_raw(),
+            rustix::process::getgid().as_raw(),
+        );
+        Self {
+            fs,
+            uid,
+            gid,
+            without_opendir: false,
+        }
     }
 
     fn file_attr(&self, attributes: Attributes) -> FileAttr {
@@ -77,15 +86,24 @@ impl Filesystem for Adapter {
             | InitFlags::FUSE_NO_OPENDIR_SUPPORT;
         let offered = wanted & config.capabilities();
         self.without_opendir = offered.contains(InitFlags::FUSE_NO_OPENDIR_SUPPORT);
-        config.add_capabilities(offered).map_err(|_| io::Error::other("the kernel withdrew a capability it offered"))
+        config
+            .add_capabilities(offered)
+            .map_err(|_| io::Error::other("the kernel withdrew a capability it offered"))
     }
 
     fn lookup(&self, _: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
         match self.fs.lookup(parent.0, name.as_bytes()) {
-            Ok((attributes, lifetime)) => reply.entry(&duration(lifetime), &self.file_attr(attributes), GENERATION),
+            Ok((attributes, lifetime)) => {
+                reply.entry(&duration(lifetime), &self.file_attr(attributes), GENERATION)
+            }
             Err(FsError::NotFound(lifetime)) => {
                 // Inode number 0 is "no such entry" in a form that the kernel may keep.
-                let nothing = Attributes { ino: 0, kind: Kind::Dir, modified: 0, size_bytes: 0 };
+                let nothing = Attributes {
+                    ino: 0,
+                    kind: Kind::Dir,
+                    modified: 0,
+                    size_bytes: 0,
+                };
                 reply.entry(&duration(lifetime), &self.file_attr(nothing), GENERATION);
             }
             Err(error) => reply.error(errno(error)),
@@ -110,13 +128,28 @@ impl Filesystem for Adapter {
         if self.without_opendir {
             return reply.error(Errno::ENOSYS);
         }
-        reply.opened(FileHandle(0), FopenFlags::FOPEN_CACHE_DIR | FopenFlags::FOPEN_KEEP_CACHE);
+        reply.opened(
+            FileHandle(0),
+            FopenFlags::FOPEN_CACHE_DIR | FopenFlags::FOPEN_KEEP_CACHE,
+        );
     }
 
-    fn readdir(&self, _: &Request, ino: INodeNo, _: FileHandle, offset: u64, mut reply: ReplyDirectory) {
+    fn readdir(
+        &self,
+        _: &Request,
+        ino: INodeNo,
+        _: FileHandle,
+        offset: u64,
+        mut reply: ReplyDirectory,
+    ) {
         let listed = self.fs.list(ino.0, offset, |entry| {
             let kind = self.file_attr(entry.attributes).kind;
-            reply.add(INodeNo(entry.attributes.ino), entry.next, kind, OsStr::from_bytes(entry.name))
+            reply.add(
+                INodeNo(entry.attributes.ino),
+                entry.next,
+                kind,
+                OsStr::from_bytes(entry.name),
+            )
         });
         match listed {
             Ok(()) => reply.ok(),
@@ -124,11 +157,33 @@ impl Filesystem for Adapter {
         }
     }
 
-    fn readdirplus(&self, _: &Request, ino: INodeNo, _: FileHandle, offset: u64, mut reply: ReplyDirectoryPlus) {
-        let listed = self.fs.list(ino.0, offset, |DirEntry { name, attributes, next }| {
-            let attr = self.file_attr(attributes);
-            reply.add(INodeNo(attributes.ino), next, OsStr::from_bytes(name), &LONG, &attr, GENERATION)
-        });
+    fn readdirplus(
+        &self,
+        _: &Request,
+        ino: INodeNo,
+        _: FileHandle,
+        offset: u64,
+        mut reply: ReplyDirectoryPlus,
+    ) {
+        let listed = self.fs.list(
+            ino.0,
+            offset,
+            |DirEntry {
+                 name,
+                 attributes,
+                 next,
+             }| {
+                let attr = self.file_attr(attributes);
+                reply.add(
+                    INodeNo(attributes.ino),
+                    next,
+                    OsStr::from_bytes(name),
+                    &LONG,
+                    &attr,
+                    GENERATION,
+                )
+            },
+        );
         match listed {
             Ok(()) => reply.ok(),
             Err(error) => reply.error(errno(error)),
@@ -141,7 +196,16 @@ impl Filesystem for Adapter {
 
     fn statfs(&self, _: &Request, _: INodeNo, reply: ReplyStatfs) {
         let c = self.fs.capacity();
-        reply.statfs(c.blocks, c.blocks_free, c.blocks_available, c.files, c.files_free, c.block_size_bytes, 255, c.block_size_bytes);
+        reply.statfs(
+            c.blocks,
+            c.blocks_free,
+            c.blocks_available,
+            c.files,
+            c.files_free,
+            c.block_size_bytes,
+            255,
+            c.block_size_bytes,
+        );
     }
 
     fn getxattr(&self, _: &Request, _: INodeNo, _: &OsStr, _: u32, reply: ReplyXattr) {
@@ -178,5 +242,9 @@ fn errno(error: FsError) -> Errno {
 
 fn system_time(time: TimeNs) -> SystemTime {
     let since = Duration::from_nanos(time.unsigned_abs());
-    if time < 0 { UNIX_EPOCH - since } else { UNIX_EPOCH + since }
+    if time < 0 {
+        UNIX_EPOCH - since
+    } else {
+        UNIX_EPOCH + since
+    }
 }

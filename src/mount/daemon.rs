@@ -64,9 +64,15 @@ pub enum Outcome {
 /// What the daemon tells the command that started it, one JSON text per line.
 #[derive(Debug, Serialize, Deserialize)]
 enum Message {
-    Progress { done: usize, total: usize },
+    Progress {
+        done: usize,
+        total: usize,
+    },
     Done(Outcome),
-    Failed { message: String, hint: Option<String> },
+    Failed {
+        message: String,
+        hint: Option<String>,
+    },
 }
 
 /// The command gives up after this long without a message.
@@ -93,16 +99,25 @@ pub fn start(options: &MountOptions, observer: &dyn Observer) -> Result<Outcome,
     loop {
         match messages.recv_timeout(SILENCE_MAX) {
             Ok(Message::Progress { done, total }) => {
-                observer.event(Event::Progress { what: "reading state points", done, total });
+                observer.event(Event::Progress {
+                    what: "reading state points",
+                    done,
+                    total,
+                });
             }
             Ok(Message::Done(outcome)) => {
                 observer.event(Event::Finished);
                 return Ok(outcome);
             }
-            Ok(Message::Failed { message, hint }) => return Err(MountError::DaemonFailed { message, hint }),
+            Ok(Message::Failed { message, hint }) => {
+                return Err(MountError::DaemonFailed { message, hint });
+            }
             Err(mpsc::RecvTimeoutError::Disconnected) => return Err(MountError::DaemonDied(log)),
             Err(mpsc::RecvTimeoutError::Timeout) => {
-                return Err(MountError::NotReady { limit_s: SILENCE_MAX.as_secs(), log });
+                return Err(MountError::NotReady {
+                    limit_s: SILENCE_MAX.as_secs(),
+                    log,
+                });
             }
         }
     }
@@ -117,9 +132,16 @@ pub fn serve_as_daemon(
     // Not the leader of its group, so this cannot fail; it parts us from the terminal.
     let _ = rustix::process::setsid();
     let messenger = Messenger(Mutex::new(output));
-    let result = serve(options, || load(&messenger), |outcome| messenger.send(&Message::Done(outcome)));
+    let result = serve(
+        options,
+        || load(&messenger),
+        |outcome| messenger.send(&Message::Done(outcome)),
+    );
     if let Err(error) = &result {
-        messenger.send(&Message::Failed { message: with_causes(error), hint: error.hint() });
+        messenger.send(&Message::Failed {
+            message: with_causes(error),
+            hint: error.hint(),
+        });
     }
     result
 }
@@ -137,16 +159,23 @@ pub fn serve(
     if let Some(live) = mountpoint::clear(&options.mountpoint)? {
         return match record {
             Some(record) if live.is_ours() && record.project == options.project => {
-                ready(Outcome::AlreadyMounted { pid: Some(record.pid) });
+                ready(Outcome::AlreadyMounted {
+                    pid: Some(record.pid),
+                });
                 Ok(())
             }
-            record => Err(MountError::Occupied { mountpoint: options.mountpoint.clone(), by: describe(&live, record.as_ref()) }),
+            record => Err(MountError::Occupied {
+                mountpoint: options.mountpoint.clone(),
+                by: describe(&live, record.as_ref()),
+            }),
         };
     }
     preflight::require()?;
     let made = mountpoint::prepare(&options.mountpoint, &options.workspace)? == Made::Yes;
     let made_before = record.is_some_and(|record| record.made_mountpoint);
-    let result = load().map_err(MountError::from).and_then(|catalog| Mount::new(options, catalog, made || made_before));
+    let result = load()
+        .map_err(MountError::from)
+        .and_then(|catalog| Mount::new(options, catalog, made || made_before));
     let mount = match result {
         Ok(mount) => mount,
         Err(error) => {
@@ -181,19 +210,36 @@ struct Mount {
 }
 
 impl Mount {
-    fn new(options: &MountOptions, catalog: Catalog, made_mountpoint: bool) -> Result<Self, MountError> {
-        let refused = |cause| MountError::Refused { mountpoint: options.mountpoint.clone(), cause };
+    fn new(
+        options: &MountOptions,
+        catalog: Catalog,
+        made_mountpoint: bool,
+    ) -> Result<Self, MountError> {
+        let refused = |cause| MountError::Refused {
+            mountpoint: options.mountpoint.clone(),
+            cause,
+        };
         let ended = catch_signals(options.ignore_hangup).map_err(refused)?;
         abort_on_panic();
         let started = refresh::now();
         let fs = Arc::new(ViewFs::new(catalog.snapshot(), &options.workspace, started));
-        let session = Session::new(Adapter::new(Arc::clone(&fs)), &options.mountpoint, &config(options)).map_err(refused)?;
+        let session = Session::new(
+            Adapter::new(Arc::clone(&fs)),
+            &options.mountpoint,
+            &config(options),
+        )
+        .map_err(refused)?;
         let session = session.spawn().map_err(refused)?;
         let entry = table::mounted_at(&options.mountpoint)?;
-        let mount_id = entry.map(|entry| entry.id).ok_or_else(|| MountError::NotMounted(options.mountpoint.clone()))?;
+        let mount_id = entry
+            .map(|entry| entry.id)
+            .ok_or_else(|| MountError::NotMounted(options.mountpoint.clone()))?;
         let registry = Registry::new(&options.state_dir);
         let log = registry.log_path(&options.mountpoint);
-        let watched = WatchdogOptions { mountpoint: options.mountpoint.clone(), mount_id };
+        let watched = WatchdogOptions {
+            mountpoint: options.mountpoint.clone(),
+            mount_id,
+        };
         let guard = Guard::start(options.program.clone(), log, watched)?;
         let pid = std::process::id();
         let record = MountRecord {
@@ -207,8 +253,21 @@ impl Mount {
             made_mountpoint,
         };
         registry.write(&record)?;
-        let refresher = Refresher::new(catalog, fs, session.notifier(), Duration::from_millis(options.refresh_ms));
-        Ok(Self { session, refresher, guard, registry, record, mount_id, ended })
+        let refresher = Refresher::new(
+            catalog,
+            fs,
+            session.notifier(),
+            Duration::from_millis(options.refresh_ms),
+        );
+        Ok(Self {
+            session,
+            refresher,
+            guard,
+            registry,
+            record,
+            mount_id,
+            ended,
+        })
     }
 
     fn run(self) -> Result<(), MountError> {
@@ -241,9 +300,14 @@ fn config(options: &MountOptions) -> Config {
         MountOption::Subtype(FS_NAME.to_owned()),
         MountOption::DefaultPermissions,
     ];
-    config.acl = if options.allow_other { SessionACL::All } else { SessionACL::Owner };
+    config.acl = if options.allow_other {
+        SessionACL::All
+    } else {
+        SessionACL::Owner
+    };
     // More than one, so that no request waits behind another.
-    config.n_threads = Some(std::thread::available_parallelism().map_or(2, |n| n.get().clamp(2, 4)));
+    config.n_threads =
+        Some(std::thread::available_parallelism().map_or(2, |n| n.get().clamp(2, 4)));
     config
 }
 
@@ -253,7 +317,11 @@ fn catch_signals(ignore_hangup: bool) -> std::io::Result<Arc<AtomicBool>> {
     for signal in [SIGTERM, SIGINT] {
         signal_hook::flag::register(signal, Arc::clone(&ended))?;
     }
-    let on_hangup = if ignore_hangup { Arc::default() } else { Arc::clone(&ended) };
+    let on_hangup = if ignore_hangup {
+        Arc::default()
+    } else {
+        Arc::clone(&ended)
+    };
     signal_hook::flag::register(SIGHUP, on_hangup)?;
     Ok(ended)
 }

@@ -202,7 +202,12 @@ impl ViewFs {
         let generation = self.current();
         let not_found = FsError::NotFound(Lifetime::UntilChanged);
         let found = match self.resolve(&generation, parent)? {
-            Inode::Root => Top::named(name).map(|top| (self.top_attributes(&generation, top), Lifetime::UntilChanged)),
+            Inode::Root => Top::named(name).map(|top| {
+                (
+                    self.top_attributes(&generation, top),
+                    Lifetime::UntilChanged,
+                )
+            }),
             Inode::IdDir => return self.lookup_id(&generation, name),
             Inode::InView(node) => return self.lookup_in_view(&generation, node, name),
             Inode::IdLink(_) | Inode::Alias => return Err(FsError::NotADirectory),
@@ -226,7 +231,12 @@ impl ViewFs {
                 Node::Leaf(job) => job,
                 Node::Dir { .. } => return Err(FsError::NotALink),
             },
-            Inode::Alias => return locked(&self.aliases).get(&ino).map(|name| name.to_vec()).ok_or(FsError::Stale),
+            Inode::Alias => {
+                return locked(&self.aliases)
+                    .get(&ino)
+                    .map(|name| name.to_vec())
+                    .ok_or(FsError::Stale);
+            }
             Inode::Root | Inode::IdDir => return Err(FsError::NotALink),
         };
         let id = generation.snapshot.jobs()[job as usize].id.to_string();
@@ -237,16 +247,33 @@ impl ViewFs {
     /// has enough; that entry is not counted as listed.
     ///
     /// A listing shows one generation to its end, even if another has taken over meanwhile.
-    pub fn list(&self, ino: u64, offset: u64, mut emit: impl FnMut(DirEntry<'_>) -> bool) -> Result<(), FsError> {
+    pub fn list(
+        &self,
+        ino: u64,
+        offset: u64,
+        mut emit: impl FnMut(DirEntry<'_>) -> bool,
+    ) -> Result<(), FsError> {
         if offset == AT_END {
             return Ok(());
         }
         let current = self.current();
-        let kept = if offset == 0 { None } else { locked(&self.listings).get(&ino).cloned() };
-        let from_kept = kept.map(|generation| (self.list_generation(&generation, ino, offset, &mut emit), generation));
+        let kept = if offset == 0 {
+            None
+        } else {
+            locked(&self.listings).get(&ino).cloned()
+        };
+        let from_kept = kept.map(|generation| {
+            (
+                self.list_generation(&generation, ino, offset, &mut emit),
+                generation,
+            )
+        });
         let (result, generation) = match from_kept {
             Some((Ok(full), generation)) => (Ok(full), generation),
-            _ => (self.list_generation(&current, ino, offset, &mut emit), current),
+            _ => (
+                self.list_generation(&current, ino, offset, &mut emit),
+                current,
+            ),
         };
         if result? {
             locked(&self.listings).put(ino, generation);
@@ -270,15 +297,27 @@ impl ViewFs {
         let above = self.attributes_of_parent(generation, inode);
         let dots = [(".", own, AFTER_DOT), ("..", above, AFTER_DOT_DOT)];
         for (name, attributes, next) in dots.into_iter().skip(offset.min(2) as usize) {
-            if emit(DirEntry { name: name.as_bytes(), attributes, next }) {
+            if emit(DirEntry {
+                name: name.as_bytes(),
+                attributes,
+                next,
+            }) {
                 return Ok(true);
             }
         }
         let n_entries = generation.n_entries(inode);
         for position in first..n_entries {
             let full = self.with_entry(generation, inode, position, |name, attributes| {
-                let next = if position + 1 == n_entries { AT_END } else { attributes.ino };
-                emit(DirEntry { name, attributes, next })
+                let next = if position + 1 == n_entries {
+                    AT_END
+                } else {
+                    attributes.ino
+                };
+                emit(DirEntry {
+                    name,
+                    attributes,
+                    next,
+                })
             });
             if full {
                 return Ok(true);
@@ -295,10 +334,16 @@ impl ViewFs {
                 return Err(FsError::NotADirectory);
             }
             (_, ..=AFTER_DOT_DOT) => return Ok(0),
-            (Inode::Root, _) => Top::LISTED.iter().position(|top| top.ino() == offset).map(|i| i as u32),
+            (Inode::Root, _) => Top::LISTED
+                .iter()
+                .position(|top| top.ino() == offset)
+                .map(|i| i as u32),
             (Inode::IdDir, _) => generation.job_of_ino(offset),
             (Inode::InView(dir), _) => {
-                let entry = generation.view.find(offset).filter(|&entry| generation.view.parent(entry) == dir);
+                let entry = generation
+                    .view
+                    .find(offset)
+                    .filter(|&entry| generation.view.parent(entry) == dir);
                 entry.map(|entry| entry - generation.view.entries(dir).start)
             }
         };
@@ -315,11 +360,22 @@ impl ViewFs {
         match dir {
             Inode::IdDir => {
                 let id = generation.snapshot.jobs()[position as usize].id.to_string();
-                then(id.as_bytes(), self.attributes_of(generation, generation.id_ino(position), Inode::IdLink(position)))
+                then(
+                    id.as_bytes(),
+                    self.attributes_of(
+                        generation,
+                        generation.id_ino(position),
+                        Inode::IdLink(position),
+                    ),
+                )
             }
             Inode::InView(dir) => {
                 let entry = generation.view.entries(dir).start + position;
-                let attributes = self.attributes_of(generation, generation.view.hash(entry), Inode::InView(entry));
+                let attributes = self.attributes_of(
+                    generation,
+                    generation.view.hash(entry),
+                    Inode::InView(entry),
+                );
                 then(generation.view.name(entry), attributes)
             }
             Inode::Root | Inode::IdLink(_) | Inode::Alias => {
@@ -338,19 +394,35 @@ impl ViewFs {
             return Ok(Inode::Root);
         }
         if ino & ID_BIT != 0 {
-            return generation.job_of_ino(ino).map(Inode::IdLink).ok_or(FsError::Stale);
+            return generation
+                .job_of_ino(ino)
+                .map(Inode::IdLink)
+                .ok_or(FsError::Stale);
         }
         if ino & ALIAS_BIT != 0 {
-            return if locked(&self.aliases).contains(&ino) { Ok(Inode::Alias) } else { Err(FsError::Stale) };
+            return if locked(&self.aliases).contains(&ino) {
+                Ok(Inode::Alias)
+            } else {
+                Err(FsError::Stale)
+            };
         }
         if ino == Top::Id.ino() {
             return Ok(Inode::IdDir);
         }
-        generation.view.find(ino).map(Inode::InView).ok_or(FsError::Stale)
+        generation
+            .view
+            .find(ino)
+            .map(Inode::InView)
+            .ok_or(FsError::Stale)
     }
 
     fn top_attributes(&self, generation: &Generation, top: Top) -> Attributes {
-        Attributes { ino: top.ino(), kind: Kind::Dir, modified: generation.newest, size_bytes: 0 }
+        Attributes {
+            ino: top.ino(),
+            kind: Kind::Dir,
+            modified: generation.newest,
+            size_bytes: 0,
+        }
     }
 
     fn attributes_of(&self, generation: &Generation, ino: u64, inode: Inode) -> Attributes {
@@ -361,7 +433,12 @@ impl ViewFs {
             modified: jobs[job as usize].modified,
             size_bytes: (self.target_prefix.len() + crate::view::ID_LEN) as u64,
         };
-        let dir = |modified| Attributes { ino, kind: Kind::Dir, modified, size_bytes: 0 };
+        let dir = |modified| Attributes {
+            ino,
+            kind: Kind::Dir,
+            modified,
+            size_bytes: 0,
+        };
         match inode {
             Inode::Root | Inode::IdDir => dir(generation.newest),
             Inode::IdLink(job) => link(job),
@@ -371,8 +448,15 @@ impl ViewFs {
                 Node::Dir { newest: None } => dir(self.started),
             },
             Inode::Alias => {
-                let size_bytes = locked(&self.aliases).peek(&ino).map_or(0, |name| name.len() as u64);
-                Attributes { ino, kind: Kind::Link, modified: self.started, size_bytes }
+                let size_bytes = locked(&self.aliases)
+                    .peek(&ino)
+                    .map_or(0, |name| name.len() as u64);
+                Attributes {
+                    ino,
+                    kind: Kind::Link,
+                    modified: self.started,
+                    size_bytes,
+                }
             }
         }
     }
@@ -381,13 +465,22 @@ impl ViewFs {
         match inode {
             Inode::InView(node) if node != 0 => {
                 let parent = generation.view.parent(node);
-                self.attributes_of(generation, generation.view.hash(parent), Inode::InView(parent))
+                self.attributes_of(
+                    generation,
+                    generation.view.hash(parent),
+                    Inode::InView(parent),
+                )
             }
             _ => self.top_attributes(generation, Top::Root),
         }
     }
 
-    fn lookup_in_view(&self, generation: &Generation, dir: NodeIdx, name: &[u8]) -> Result<(Attributes, Lifetime), FsError> {
+    fn lookup_in_view(
+        &self,
+        generation: &Generation,
+        dir: NodeIdx,
+        name: &[u8],
+    ) -> Result<(Attributes, Lifetime), FsError> {
         let view = &generation.view;
         if matches!(view.node(dir), Node::Leaf(_)) {
             return Err(FsError::NotADirectory);
@@ -404,11 +497,18 @@ impl ViewFs {
         }
         let ino = ALIAS_BIT | path_hash(view.hash(dir), name);
         locked(&self.aliases).put(ino, shown);
-        Ok((self.attributes_of(generation, ino, Inode::Alias), Lifetime::Short))
+        Ok((
+            self.attributes_of(generation, ino, Inode::Alias),
+            Lifetime::Short,
+        ))
     }
 
     /// Finds a job by its id, or by a beginning of it that no other job has.
-    fn lookup_id(&self, generation: &Generation, name: &[u8]) -> Result<(Attributes, Lifetime), FsError> {
+    fn lookup_id(
+        &self,
+        generation: &Generation,
+        name: &[u8],
+    ) -> Result<(Attributes, Lifetime), FsError> {
         let not_found = |lifetime| Err(FsError::NotFound(lifetime));
         let is_prefix = |text: &&str| text.len() >= ID_PREFIX_MIN;
         let Some(text) = std::str::from_utf8(name).ok().filter(is_prefix) else {
@@ -418,12 +518,19 @@ impl ViewFs {
             return not_found(Lifetime::UntilChanged);
         };
         let complete = text.len() == crate::view::ID_LEN;
-        let lifetime = if complete { Lifetime::UntilChanged } else { Lifetime::Short };
+        let lifetime = if complete {
+            Lifetime::UntilChanged
+        } else {
+            Lifetime::Short
+        };
         if jobs.len() != 1 {
             return not_found(lifetime);
         }
         let ino = generation.id_ino(jobs.start);
-        Ok((self.attributes_of(generation, ino, Inode::IdLink(jobs.start)), lifetime))
+        Ok((
+            self.attributes_of(generation, ino, Inode::IdLink(jobs.start)),
+            lifetime,
+        ))
     }
 }
 
@@ -440,7 +547,9 @@ impl Top {
     }
 
     fn named(name: &[u8]) -> Option<Self> {
-        Self::LISTED.into_iter().find(|top| top.name().as_bytes() == name)
+        Self::LISTED
+            .into_iter()
+            .find(|top| top.name().as_bytes() == name)
     }
 
     fn ino(self) -> u64 {
@@ -454,9 +563,22 @@ impl Top {
 impl Generation {
     fn new(snapshot: Arc<Snapshot>, started: TimeNs) -> Self {
         let modified = |job: JobIdx| snapshot.jobs()[job as usize].modified;
-        let view = Tree::build(default_paths(&snapshot, &snapshot.all()), Top::View.ino(), modified);
-        let newest = snapshot.jobs().iter().map(|job| job.modified).max().unwrap_or(started);
-        Self { view, newest, snapshot }
+        let view = Tree::build(
+            default_paths(&snapshot, &snapshot.all()),
+            Top::View.ino(),
+            modified,
+        );
+        let newest = snapshot
+            .jobs()
+            .iter()
+            .map(|job| job.modified)
+            .max()
+            .unwrap_or(started);
+        Self {
+            view,
+            newest,
+            snapshot,
+        }
     }
 
     fn id_ino(&self, job: JobIdx) -> u64 {
@@ -513,6 +635,15 @@ impl Generation {
                 changes.contents.insert(ino);
             }
             (Node::Dir { newest: before }, Node::Dir { newest: after }) => {
+                // Also another order: a reader half-way through would skip or repeat entries.
+                if !self
+                    .view
+                    .entries(node)
+                    .map(|entry| self.view.hash(entry))
+                    .eq(new.view.entries(now).map(|entry| new.view.hash(entry)))
+                {
+                    changes.contents.insert(ino);
+                }
                 if before.map(|b| job(self, b).modified) != after.map(|a| job(new, a).modified) {
                     changes.attributes.insert(ino);
                 }
@@ -524,7 +655,9 @@ impl Generation {
     fn add_id_changes(&self, new: &Self, changes: &mut Changes) {
         let mut add = |from: &Snapshot, to: &Snapshot| {
             for job in from.jobs().iter().filter(|job| to.find(&job.id).is_none()) {
-                changes.entries.insert((Top::Id.ino(), job.id.to_string().into_bytes().into()));
+                changes
+                    .entries
+                    .insert((Top::Id.ino(), job.id.to_string().into_bytes().into()));
                 changes.contents.insert(Top::Id.ino());
             }
         };
@@ -534,12 +667,12 @@ impl Generation {
 }
 
 impl Changes {
-    /// Notes a node of `tree` that `other` lacks, unless its directory is lacking too.
+    /// Notes a node of `tree` that `other` lacks, unless its directory is lacking too: an entry
+    /// takes with it all below it.
     fn add_entry(&mut self, tree: &Tree, node: NodeIdx, other: &Tree) {
         let parent = tree.hash(tree.parent(node));
         if other.find(parent).is_some() {
             self.entries.insert((parent, tree.name(node).into()));
-            self.contents.insert(parent);
         }
     }
 

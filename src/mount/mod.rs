@@ -10,8 +10,8 @@ mod fs;
 mod mountpoint;
 mod path_text;
 mod preflight;
-mod registry;
 mod refresh;
+mod registry;
 mod table;
 mod watchdog;
 
@@ -114,8 +114,12 @@ impl MountError {
             Self::NotADirectory(_) | Self::NotEmpty(_) | Self::Occupied { .. } => {
                 Some("name another directory: `sweepfs mount DIR`".to_owned())
             }
-            Self::Overlap(_) => Some("mount outside the workspace, for example on `views` in the project".to_owned()),
-            Self::Refused { .. } => Some("`sweepfs doctor` checks everything a mount needs".to_owned()),
+            Self::Overlap(_) => Some(
+                "mount outside the workspace, for example on `views` in the project".to_owned(),
+            ),
+            Self::Refused { .. } => {
+                Some("`sweepfs doctor` checks everything a mount needs".to_owned())
+            }
             Self::NotMounted(_) => Some("`sweepfs mounts` lists what is mounted".to_owned()),
             Self::File(error) if error.action == "create the directory" => {
                 Some("name a directory you can write to: `sweepfs mount DIR`".to_owned())
@@ -127,5 +131,7 @@ impl MountError {
 
 /// Returns the name of this host, which tells apart registries in a shared home directory.
 fn host() -> String {
-    fsx::printable(std::ffi::OsStr::new(&*rustix::system::uname().nodename().to_string_lossy()))
+    fsx::printable(std::ffi::OsStr::new(
+        &*rustix::system::uname().nodename().to_string_lossy(),
+    ))
 }

@@ -20,7 +20,11 @@ pub fn resolve_mountpoint(absolute: &Path) -> Result<PathBuf, MountError> {
         return Ok(absolute.to_owned());
     };
     let resolved = parent.canonicalize();
-    let cause = |cause| crate::fsx::FsError { action: "find the directory", path: parent.to_owned(), cause };
+    let cause = |cause| crate::fsx::FsError {
+        action: "find the directory",
+        path: parent.to_owned(),
+        cause,
+    };
     Ok(resolved.map_err(cause)?.join(name))
 }
 
@@ -46,7 +50,9 @@ pub(super) fn clear(mountpoint: &Path) -> Result<Option<MountEntry>, MountError>
 
 /// Checks that a directory can be mounted on and makes it if it is missing.
 pub(super) fn prepare(mountpoint: &Path, workspace_dir: &Path) -> Result<Made, MountError> {
-    let workspace_dir = workspace_dir.canonicalize().unwrap_or_else(|_| workspace_dir.to_owned());
+    let workspace_dir = workspace_dir
+        .canonicalize()
+        .unwrap_or_else(|_| workspace_dir.to_owned());
     if mountpoint.starts_with(&workspace_dir) || workspace_dir.starts_with(mountpoint) {
         return Err(MountError::Overlap(mountpoint.to_owned()));
     }

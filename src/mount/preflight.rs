@@ -44,9 +44,14 @@ pub fn checks() -> Vec<Check> {
 
 /// Returns the first reason why a mount is impossible.
 pub(super) fn require() -> Result<(), MountError> {
-    let bad = [check_device(), check_helper()].into_iter().find(|check| check.verdict == Verdict::Bad);
+    let bad = [check_device(), check_helper()]
+        .into_iter()
+        .find(|check| check.verdict == Verdict::Bad);
     match bad {
-        Some(check) => Err(MountError::Missing { what: check.found, hint: check.hint.unwrap_or_default() }),
+        Some(check) => Err(MountError::Missing {
+            what: check.found,
+            hint: check.hint.unwrap_or_default(),
+        }),
         None => Ok(()),
     }
 }
@@ -62,11 +67,20 @@ fn check_device() -> Check {
         let hint = "load the kernel module (`modprobe fuse`) or, in a container, pass the device (`--device /dev/fuse`)";
         return check(Verdict::Bad, "/dev/fuse does not exist", Some(hint));
     }
-    match rustix::fs::accessat(CWD, DEVICE, Access::READ_OK | Access::WRITE_OK, AtFlags::EACCESS) {
+    match rustix::fs::accessat(
+        CWD,
+        DEVICE,
+        Access::READ_OK | Access::WRITE_OK,
+        AtFlags::EACCESS,
+    ) {
         Ok(()) => check(Verdict::Good, "/dev/fuse is there and may be opened", None),
         Err(_) => {
             let hint = "ask your administrator for read and write permission on it (`chmod 666 /dev/fuse`, the default of the fuse3 package)";
-            check(Verdict::Bad, "/dev/fuse may not be opened by you", Some(hint))
+            check(
+                Verdict::Bad,
+                "/dev/fuse may not be opened by you",
+                Some(hint),
+            )
         }
     }
 }
@@ -84,13 +98,26 @@ fn check_helper() -> Check {
     match find_fusermount() {
         None => {
             let hint = "ask your administrator to install the package fuse3";
-            check(Verdict::Bad, "fusermount3 was not found".to_owned(), Some(hint))
+            check(
+                Verdict::Bad,
+                "fusermount3 was not found".to_owned(),
+                Some(hint),
+            )
         }
         Some(path) if !is_setuid(&path) => {
-            let hint = "ask your administrator for `chmod u+s` on it, or to reinstall the package fuse3";
-            check(Verdict::Bad, format!("{} is not setuid root", path.display()), Some(hint))
+            let hint =
+                "ask your administrator for `chmod u+s` on it, or to reinstall the package fuse3";
+            check(
+                Verdict::Bad,
+                format!("{} is not setuid root", path.display()),
+                Some(hint),
+            )
         }
-        Some(path) => check(Verdict::Good, format!("{} is there and setuid", path.display()), None),
+        Some(path) => check(
+            Verdict::Good,
+            format!("{} is there and setuid", path.display()),
+            None,
+        ),
     }
 }
 
@@ -103,9 +130,18 @@ fn check_dead_mounts() -> Check {
         .collect();
     let (verdict, found, hint) = match dead.as_slice() {
         [] => (Verdict::Good, "none".to_owned(), None),
-        _ => (Verdict::Limited, dead.join(", "), Some("`sweepfs unmount --all` removes them".to_owned())),
+        _ => (
+            Verdict::Limited,
+            dead.join(", "),
+            Some("`sweepfs unmount --all` removes them".to_owned()),
+        ),
     };
-    Check { name: "dead mounts", verdict, found, hint }
+    Check {
+        name: "dead mounts",
+        verdict,
+        found,
+        hint,
+    }
 }
 
 /// Finds the setuid helper of libfuse.
@@ -115,10 +151,13 @@ fn check_dead_mounts() -> Check {
 pub(super) fn find_fusermount() -> Option<PathBuf> {
     let names = ["fusermount3", "fusermount"];
     let dirs = ["/usr/bin", "/bin", "/usr/local/bin", "/usr/sbin", "/sbin"];
-    let candidates = names.iter().flat_map(|name| dirs.iter().map(move |dir| Path::new(dir).join(name)));
+    let candidates = names
+        .iter()
+        .flat_map(|name| dirs.iter().map(move |dir| Path::new(dir).join(name)));
     candidates.into_iter().find(|path| path.is_file())
 }
 
 fn is_setuid(path: &Path) -> bool {
-    path.metadata().is_ok_and(|metadata| metadata.permissions().mode() & 0o4000 != 0)
+    path.metadata()
+        .is_ok_and(|metadata| metadata.permissions().mode() & 0o4000 != 0)
 }

@@ -33,7 +33,9 @@ const STRAGGLERS: Duration = Duration::from_millis(20);
 
 /// Returns the present time as the catalog wants it.
 pub(super) fn now() -> TimeNs {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos() as TimeNs)
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |since| since.as_nanos() as TimeNs)
 }
 
 /// The thread that follows the workspace.
@@ -52,11 +54,25 @@ pub(super) struct Refresher {
 
 impl Refresher {
     /// Starts to watch; `interval` is how often to check without being woken.
-    pub(super) fn new(catalog: Catalog, fs: Arc<ViewFs>, notifier: Notifier, interval: Duration) -> Self {
+    pub(super) fn new(
+        catalog: Catalog,
+        fs: Arc<ViewFs>,
+        notifier: Notifier,
+        interval: Duration,
+    ) -> Self {
         let (wake, woken) = channel();
         let network = fsx::network_fs(&catalog.workspace_dir()).is_some();
-        let mut refresher =
-            Self { catalog, fs, notifier, interval, network, wake, woken, watcher: None, last_change: Instant::now() };
+        let mut refresher = Self {
+            catalog,
+            fs,
+            notifier,
+            interval,
+            network,
+            wake,
+            woken,
+            watcher: None,
+            last_change: Instant::now(),
+        };
         refresher.watch();
         refresher.update_capacity();
         refresher
@@ -129,11 +145,15 @@ impl Refresher {
         let watched = watcher.and_then(|mut watcher| {
             let workspace = self.workspace();
             let workspace = workspace.canonicalize().unwrap_or(workspace);
-            watcher.watch(&workspace, RecursiveMode::NonRecursive).map(|()| watcher)
+            watcher
+                .watch(&workspace, RecursiveMode::NonRecursive)
+                .map(|()| watcher)
         });
         match watched {
             Ok(watcher) => self.watcher = Some(watcher),
-            Err(error) => tracing::warn!("cannot watch the workspace, checking it instead: {error}"),
+            Err(error) => {
+                tracing::warn!("cannot watch the workspace, checking it instead: {error}")
+            }
         }
     }
 

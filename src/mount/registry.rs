@@ -51,7 +51,11 @@ impl MountRecord {
         if self.host != host() {
             return MountState::Elsewhere;
         }
-        if process_start(self.pid) == Some(self.pid_start) { MountState::Mounted } else { MountState::Dead }
+        if process_start(self.pid) == Some(self.pid_start) {
+            MountState::Mounted
+        } else {
+            MountState::Dead
+        }
     }
 }
 
@@ -67,7 +71,9 @@ const STOP_LIMIT: Duration = Duration::from_secs(10);
 impl Registry {
     /// Opens the registry below a state directory, which need not exist.
     pub fn new(state_dir: &Path) -> Self {
-        Self { dir: state_dir.join("mounts") }
+        Self {
+            dir: state_dir.join("mounts"),
+        }
     }
 
     /// Returns all mounts, sorted by mountpoint. Files that are damaged are skipped: they are
@@ -76,7 +82,10 @@ impl Registry {
         let mut records: Vec<MountRecord> = Vec::new();
         let listed = fsx::for_each_entry(&self.dir, |name, _| {
             let path = self.dir.join(name);
-            if path.extension().is_some_and(|extension| extension == "json") {
+            if path
+                .extension()
+                .is_some_and(|extension| extension == "json")
+            {
                 let bytes = fsx::read(&path).unwrap_or_default();
                 records.extend(serde_json::from_slice::<MountRecord>(&bytes).ok());
             }
@@ -98,7 +107,11 @@ impl Registry {
     pub(super) fn write(&self, record: &MountRecord) -> Result<(), MountError> {
         fsx::create_private_dir_all(&self.dir)?;
         let text = serde_json::to_string_pretty(record).expect("a record has no map with odd keys");
-        Ok(fsx::write_atomic(&self.path(&record.mountpoint, "json"), text.as_bytes(), Durability::Process)?)
+        Ok(fsx::write_atomic(
+            &self.path(&record.mountpoint, "json"),
+            text.as_bytes(),
+            Durability::Process,
+        )?)
     }
 
     pub(super) fn remove(&self, mountpoint: &Path) -> Result<(), MountError> {
@@ -118,14 +131,20 @@ impl Registry {
 
     fn path(&self, mountpoint: &Path, extension: &str) -> PathBuf {
         let digest = Md5::digest(mountpoint.as_os_str().as_bytes());
-        let name: String = digest[..8].iter().map(|byte| format!("{byte:02x}")).collect();
+        let name: String = digest[..8]
+            .iter()
+            .map(|byte| format!("{byte:02x}"))
+            .collect();
         self.dir.join(format!("{}-{name}.{extension}", host()))
     }
 
     /// Unmounts a mountpoint, whether its daemon lives or not, and forgets it.
     pub fn unmount(&self, mountpoint: &Path) -> Result<(), MountError> {
         let record = self.record(mountpoint);
-        if let Some(record) = record.as_ref().filter(|record| record.state() == MountState::Mounted) {
+        if let Some(record) = record
+            .as_ref()
+            .filter(|record| record.state() == MountState::Mounted)
+        {
             stop_daemon(record);
         }
         let left = table::mounted_at(mountpoint)?.filter(MountEntry::is_ours);
@@ -144,8 +163,18 @@ impl Registry {
     /// Finds every mountpoint of ours: registered ones on this host, and those of the mount table
     /// that this user could unmount.
     pub fn all_mountpoints(&self) -> Result<Vec<PathBuf>, MountError> {
-        let mut all: Vec<_> = self.records()?.into_iter().filter(|record| record.state() != MountState::Elsewhere).map(|r| r.mountpoint).collect();
-        all.extend(table::mounts()?.into_iter().filter(|entry| entry.is_ours() && entry.is_dead()).map(|entry| entry.mountpoint));
+        let mut all: Vec<_> = self
+            .records()?
+            .into_iter()
+            .filter(|record| record.state() != MountState::Elsewhere)
+            .map(|r| r.mountpoint)
+            .collect();
+        all.extend(
+            table::mounts()?
+                .into_iter()
+                .filter(|entry| entry.is_ours() && entry.is_dead())
+                .map(|entry| entry.mountpoint),
+        );
         all.sort();
         all.dedup();
         Ok(all)
@@ -154,7 +183,9 @@ impl Registry {
 
 /// Asks a daemon to unmount and waits until it is gone.
 fn stop_daemon(record: &MountRecord) {
-    let Some(pid) = i32::try_from(record.pid).ok().and_then(Pid::from_raw) else { return };
+    let Some(pid) = i32::try_from(record.pid).ok().and_then(Pid::from_raw) else {
+        return;
+    };
     let _ = rustix::process::kill_process(pid, Signal::TERM);
     let pause = Duration::from_millis(10);
     for _ in 0..STOP_LIMIT.as_millis() / pause.as_millis() {
@@ -172,7 +203,10 @@ pub(super) fn process_start(pid: u32) -> Option<u64> {
     let stat = fsx::read(Path::new(&format!("/proc/{pid}/stat"))).ok()?;
     // The name in parentheses may contain anything; the state is field 3, the start time field 22.
     let after_name = stat.iter().rposition(|&b| b == b')')? + 2;
-    let fields: Vec<_> = std::str::from_utf8(stat.get(after_name..)?).ok()?.split(' ').collect();
+    let fields: Vec<_> = std::str::from_utf8(stat.get(after_name..)?)
+        .ok()?
+        .split(' ')
+        .collect();
     if matches!(fields.first(), Some(&"Z" | &"X")) {
         return None;
     }

@@ -26,7 +26,8 @@ impl MountEntry {
 
     /// Tells whether its daemon is gone. A live one answers from memory, so this does not block.
     pub(super) fn is_dead(&self) -> bool {
-        fsx::stamp(&self.mountpoint).is_err_and(|error| error.cause.raw_os_error() == Some(ENOTCONN))
+        fsx::stamp(&self.mountpoint)
+            .is_err_and(|error| error.cause.raw_os_error() == Some(ENOTCONN))
     }
 }
 
@@ -36,12 +37,18 @@ const ENOTCONN: i32 = 107;
 /// Returns all mounts in the order they were made.
 pub(super) fn mounts() -> Result<Vec<MountEntry>, MountError> {
     let bytes = fsx::read(Path::new("/proc/self/mountinfo"))?;
-    Ok(bytes.split(|&b| b == b'\n').filter_map(parse_line).collect())
+    Ok(bytes
+        .split(|&b| b == b'\n')
+        .filter_map(parse_line)
+        .collect())
 }
 
 /// Returns what is mounted on a directory, the topmost if there are several.
 pub(super) fn mounted_at(mountpoint: &Path) -> Result<Option<MountEntry>, MountError> {
-    Ok(mounts()?.into_iter().rev().find(|entry| entry.mountpoint == mountpoint))
+    Ok(mounts()?
+        .into_iter()
+        .rev()
+        .find(|entry| entry.mountpoint == mountpoint))
 }
 
 /// Parses `ID PARENT MAJ:MIN ROOT MOUNTPOINT OPTIONS [TAGS…] - TYPE SOURCE OPTIONS`.
@@ -51,7 +58,12 @@ fn parse_line(line: &[u8]) -> Option<MountEntry> {
     let mountpoint = PathBuf::from(unescaped(fields.nth(3)?));
     let mut fields = fields.skip_while(|field| *field != b"-").skip(1);
     let fs_type = String::from_utf8_lossy(fields.next()?).into_owned();
-    Some(MountEntry { id, mountpoint, fs_type, source: unescaped(fields.next()?) })
+    Some(MountEntry {
+        id,
+        mountpoint,
+        fs_type,
+        source: unescaped(fields.next()?),
+    })
 }
 
 /// Resolves the octal escapes of blanks, newlines and backslashes.
@@ -59,7 +71,10 @@ fn unescaped(field: &[u8]) -> OsString {
     let mut bytes = Vec::with_capacity(field.len());
     let mut rest = field;
     while let Some((&first, tail)) = rest.split_first() {
-        let code = tail.get(..3).filter(|_| first == b'\\').and_then(|digits| std::str::from_utf8(digits).ok());
+        let code = tail
+            .get(..3)
+            .filter(|_| first == b'\\')
+            .and_then(|digits| std::str::from_utf8(digits).ok());
         match code.and_then(|digits| u8::from_str_radix(digits, 8).ok()) {
             Some(byte) => {
                 bytes.push(byte);
@@ -78,16 +93,28 @@ fn unescaped(field: &[u8]) -> OsString {
 /// they leave.
 pub(super) fn detach(mountpoint: &Path) -> Result<(), MountError> {
     use rustix::mount::UnmountFlags;
-    let fail = |reason: String| MountError::CannotUnmount { mountpoint: mountpoint.to_owned(), reason };
+    let fail = |reason: String| MountError::CannotUnmount {
+        mountpoint: mountpoint.to_owned(),
+        reason,
+    };
     match rustix::mount::unmount(mountpoint, UnmountFlags::DETACH | UnmountFlags::NOFOLLOW) {
         Ok(()) => return Ok(()),
         Err(rustix::io::Errno::PERM) => {}
         Err(error) => return Err(fail(std::io::Error::from(error).to_string())),
     }
     let helper = find_fusermount().ok_or_else(|| fail("fusermount3 was not found".to_owned()))?;
-    let args = [OsStr::new("-u"), OsStr::new("-z"), OsStr::new("--"), OsStr::from_bytes(mountpoint.as_os_str().as_bytes())];
+    let args = [
+        OsStr::new("-u"),
+        OsStr::new("-z"),
+        OsStr::new("--"),
+        OsStr::from_bytes(mountpoint.as_os_str().as_bytes()),
+    ];
     let finished = exec::run(&helper, &args, Duration::from_secs(10))?;
-    if finished.success { Ok(()) } else { Err(fail(finished.stderr.trim().to_owned())) }
+    if finished.success {
+        Ok(())
+    } else {
+        Err(fail(finished.stderr.trim().to_owned()))
+    }
 }
 
 #[cfg(test)]
@@ -96,10 +123,18 @@ mod tests {
 
     #[test]
     fn mountinfo_lines_are_understood() {
-        let entry = parse_line(br"36 35 98:0 / /mnt/my\040views\134x rw,noatime shared:1 master:2 - fuse sweepfs rw,user_id=0").expect("a mount");
-        assert_eq!((entry.id, entry.mountpoint.to_str()), (36, Some("/mnt/my views\\x")));
+        let entry =
+            parse_line(br"36 35 98:0 / /mnt/my\040views\134x rw,noatime shared:1 master:2 - fuse sweepfs rw,user_id=0").expect("a mount");
+        assert_eq!(
+            (entry.id, entry.mountpoint.to_str()),
+            (36, Some("/mnt/my views\\x"))
+        );
         assert!(entry.is_ours());
-        assert!(!parse_line(b"1 0 0:1 / / rw - ext4 /dev/vda rw").expect("a mount").is_ours());
+        assert!(
+            !parse_line(b"1 0 0:1 / / rw - ext4 /dev/vda rw")
+                .expect("a mount")
+                .is_ours()
+        );
         assert_eq!(parse_line(b""), None);
     }
 }

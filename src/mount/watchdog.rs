@@ -34,7 +34,10 @@ pub fn watch(options: &WatchdogOptions, mut pipe: impl Read) -> Result<(), Mount
     if pipe.read(&mut [0]).is_ok_and(|n| n > 0) {
         return Ok(());
     }
-    tracing::warn!("the daemon of {} was killed; unmounting", options.mountpoint.display());
+    tracing::warn!(
+        "the daemon of {} was killed; unmounting",
+        options.mountpoint.display()
+    );
     match table::mounted_at(&options.mountpoint)? {
         Some(entry) if entry.id == options.mount_id => table::detach(&options.mountpoint),
         _ => Ok(()),
@@ -50,7 +53,11 @@ pub(super) struct Guard {
 
 impl Guard {
     /// Starts a watchdog, and another whenever one is killed.
-    pub(super) fn start(program: PathBuf, log: PathBuf, options: WatchdogOptions) -> Result<Self, MountError> {
+    pub(super) fn start(
+        program: PathBuf,
+        log: PathBuf,
+        options: WatchdogOptions,
+    ) -> Result<Self, MountError> {
         let (mut watchdog, pipe) = start_one(&program, &log, &options)?;
         let pipe = Arc::new(Mutex::new(Some(pipe)));
         let shared = Arc::clone(&pipe);
@@ -81,14 +88,27 @@ impl Guard {
 
     /// Tells the watchdog that the end is orderly.
     pub(super) fn stand_down(&self) {
-        if let Some(mut pipe) = self.pipe.lock().unwrap_or_else(PoisonError::into_inner).take() {
+        if let Some(mut pipe) = self
+            .pipe
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take()
+        {
             let _ = pipe.write_all(&[1]);
         }
     }
 }
 
-fn start_one(program: &Path, log: &Path, options: &WatchdogOptions) -> Result<(Running, File), MountError> {
-    let cannot = |cause: rustix::io::Errno| fsx::FsError { action: "open a pipe for", path: program.to_owned(), cause: cause.into() };
+fn start_one(
+    program: &Path,
+    log: &Path,
+    options: &WatchdogOptions,
+) -> Result<(Running, File), MountError> {
+    let cannot = |cause: rustix::io::Errno| fsx::FsError {
+        action: "open a pipe for",
+        path: program.to_owned(),
+        cause: cause.into(),
+    };
     let (read_end, write_end) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC).map_err(cannot)?;
     let options = program_argument(options);
     let args = [OsStr::new("watchdog"), OsStr::new(&options)];

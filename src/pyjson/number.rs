@@ -23,7 +23,9 @@ impl Int {
             None => ("", literal),
         };
         let trimmed = format!("{sign}{}", digits.trim_start_matches('0'));
-        trimmed.parse().map_or_else(|_| Self::Big(trimmed.into()), Self::Small)
+        trimmed
+            .parse()
+            .map_or_else(|_| Self::Big(trimmed.into()), Self::Small)
     }
 
     fn sign_and_digits(&self) -> (bool, String) {
@@ -40,12 +42,18 @@ impl Int {
             return None;
         }
         if float.is_infinite() {
-            return Some(if float > 0.0 { Ordering::Less } else { Ordering::Greater });
+            return Some(if float > 0.0 {
+                Ordering::Less
+            } else {
+                Ordering::Greater
+            });
         }
         // `{:.0}` of an integral double prints all its digits, exactly.
         let whole = Self::from_literal(&format!("{:.0}", float.trunc()));
         Some(self.cmp(&whole).then_with(|| {
-            0.0_f64.partial_cmp(&float.fract()).expect("finite numbers compare")
+            0.0_f64
+                .partial_cmp(&float.fract())
+                .expect("finite numbers compare")
         }))
     }
 }
@@ -106,7 +114,9 @@ pub fn float_repr(float: f64) -> String {
 /// Splits `-12.5e3` into sign, digits without surrounding zeros, and the decimal exponent of the
 /// first digit.
 fn shortest_digits(text: &str) -> (bool, String, i32) {
-    let (negative, text) = text.strip_prefix('-').map_or((false, text), |rest| (true, rest));
+    let (negative, text) = text
+        .strip_prefix('-')
+        .map_or((false, text), |rest| (true, rest));
     let (mantissa, exponent) = text.split_once('e').unwrap_or((text, "0"));
     let exponent: i32 = exponent.parse().expect("an exponent is a small integer");
     let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
@@ -117,7 +127,11 @@ fn shortest_digits(text: &str) -> (bool, String, i32) {
     if digits.is_empty() {
         return (negative, "0".to_owned(), 0);
     }
-    (negative, digits.to_owned(), exponent + whole.len() as i32 - 1 - n_leading)
+    (
+        negative,
+        digits.to_owned(),
+        exponent + whole.len() as i32 - 1 - n_leading,
+    )
 }
 
 /// Lays digits out as `float.__repr__` does.
@@ -193,8 +207,14 @@ mod tests {
         assert!(int("9223372036854775808") > int("9223372036854775807"));
         assert!(int("-9223372036854775809") < int("-5"));
         assert!(int("99999999999999999999") < int("100000000000000000000"));
-        assert_eq!(int("18446744073709551616").partial_cmp_float(18446744073709551616.0), Some(Ordering::Equal));
-        assert_eq!(int("9007199254740993").partial_cmp_float(9007199254740992.0), Some(Ordering::Greater));
+        assert_eq!(
+            int("18446744073709551616").partial_cmp_float(18446744073709551616.0),
+            Some(Ordering::Equal)
+        );
+        assert_eq!(
+            int("9007199254740993").partial_cmp_float(9007199254740992.0),
+            Some(Ordering::Greater)
+        );
         assert_eq!(int("-1").partial_cmp_float(-1.5), Some(Ordering::Greater));
         assert_eq!(int("3").partial_cmp_float(f64::NAN), None);
     }

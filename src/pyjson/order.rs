@@ -10,7 +10,9 @@ impl Value {
         match (self, other) {
             (Self::Str(a), Self::Str(b)) => a == b,
             (Self::Null, Self::Null) => true,
-            (Self::List(a), Self::List(b)) => a.len() == b.len() && a.iter().zip(b).all(|(a, b)| a.py_eq(b)),
+            (Self::List(a), Self::List(b)) => {
+                a.len() == b.len() && a.iter().zip(b).all(|(a, b)| a.py_eq(b))
+            }
             (Self::Object(a), Self::Object(b)) => {
                 a.len() == b.len() && a.iter().all(|(k, v)| b.get(k).is_some_and(|w| v.py_eq(w)))
             }
@@ -55,7 +57,9 @@ impl Ord for Value {
                 (false, false) => a.total_cmp(b),
                 (a_nan, b_nan) => a_nan.cmp(&b_nan),
             },
-            (Self::Int(_), Self::Float(_)) => compare_numbers(self, other).map_or(Ordering::Less, |o| o.then(Ordering::Less)),
+            (Self::Int(_), Self::Float(_)) => {
+                compare_numbers(self, other).map_or(Ordering::Less, |o| o.then(Ordering::Less))
+            }
             (Self::Float(_), Self::Int(_)) => other.cmp(self).reverse(),
             (Self::Str(a), Self::Str(b)) => a.cmp(b),
             (Self::List(a), Self::List(b)) => a.cmp(b),
@@ -86,7 +90,9 @@ impl Hash for Value {
             Self::Int(int) => int.hash(state),
             Self::Float(float) if float.is_nan() => f64::NAN.to_bits().hash(state),
             Self::Float(float) => float.to_bits().hash(state),
-            Self::Null | Self::Bool(_) | Self::List(_) | Self::Object(_) => canonical(self).hash(state),
+            Self::Null | Self::Bool(_) | Self::List(_) | Self::Object(_) => {
+                canonical(self).hash(state)
+            }
         }
     }
 }
@@ -126,7 +132,10 @@ mod tests {
         assert_ne!(value("1"), value("true"));
         assert_ne!(value("0.0"), value("-0.0"));
         assert_eq!(value("NaN"), value("NaN"));
-        assert_eq!(value(r#"[{"a": 1, "b": 2}]"#), value(r#"[{"b": 2, "a": 1}]"#));
+        assert_eq!(
+            value(r#"[{"a": 1, "b": 2}]"#),
+            value(r#"[{"b": 2, "a": 1}]"#)
+        );
     }
 
     #[test]
@@ -141,7 +150,10 @@ mod tests {
 
     #[test]
     fn values_sort_by_type_then_size() {
-        let sorted = ["null", "false", "true", "-1.5", "0", "-0.0", "0.0", "2", "2.0", "10", "1e30", "NaN", r#""B""#, r#""a""#, "[]", "[1]", "{}"];
+        let sorted = [
+            "null", "false", "true", "-1.5", "0", "-0.0", "0.0", "2", "2.0", "10", "1e30", "NaN",
+            r#""B""#, r#""a""#, "[]", "[1]", "{}",
+        ];
         let mut values: Vec<_> = sorted.iter().rev().map(|json| value(json)).collect();
         values.sort();
         let texts: Vec<_> = values.iter().map(canonical).collect();

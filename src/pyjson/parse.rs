@@ -35,16 +35,27 @@ pub fn parse_bytes(bytes: &[u8]) -> Result<Value, ParseError> {
 
 /// Parses one JSON text, with `NaN`, `Infinity` and lone surrogates as Python allows them.
 pub fn parse(text: &str) -> Result<Value, ParseError> {
-    let mut parser = Parser { bytes: text.as_bytes(), at: 0, depth: 0 };
+    let mut parser = Parser {
+        bytes: text.as_bytes(),
+        at: 0,
+        depth: 0,
+    };
     let value = parser.document();
     value.map_err(|what| error_at(parser.bytes, parser.at, what))
 }
 
 fn error_at(bytes: &[u8], at: usize, what: &'static str) -> ParseError {
     let before = &bytes[..at.min(bytes.len())];
-    let line_start = before.iter().rposition(|&b| b == b'\n').map_or(0, |i| i + 1);
+    let line_start = before
+        .iter()
+        .rposition(|&b| b == b'\n')
+        .map_or(0, |i| i + 1);
     let line = 1 + before.iter().filter(|&&b| b == b'\n').count();
-    ParseError { what, line, column: before.len() - line_start + 1 }
+    ParseError {
+        what,
+        line,
+        column: before.len() - line_start + 1,
+    }
 }
 
 type Result2<T> = Result<T, &'static str>;
@@ -140,10 +151,13 @@ impl Parser<'_> {
         if n_digits == 0 {
             return Err("expected a digit");
         }
-        let is_float = self.optional_part(|p| p.eat(b'.')) | self.optional_part(Self::exponent_mark);
+        let is_float =
+            self.optional_part(|p| p.eat(b'.')) | self.optional_part(Self::exponent_mark);
         let literal = std::str::from_utf8(&self.bytes[start..self.at]).expect("digits are ASCII");
         if is_float {
-            return Ok(Value::Float(literal.parse().expect("a JSON number is a Rust number")));
+            return Ok(Value::Float(
+                literal.parse().expect("a JSON number is a Rust number"),
+            ));
         }
         if n_digits > INT_DIGITS_MAX {
             return Err("integer of more than 4300 digits");
@@ -271,7 +285,10 @@ impl Parser<'_> {
 
     /// Reads `uXXXX`.
     fn hex4(&mut self) -> Result2<u32> {
-        let digits = self.bytes.get(self.at + 1..self.at + 5).ok_or("unterminated escape")?;
+        let digits = self
+            .bytes
+            .get(self.at + 1..self.at + 5)
+            .ok_or("unterminated escape")?;
         let mut code_point = 0;
         for &digit in digits {
             let digit = char::from(digit).to_digit(16).ok_or("invalid escape")?;
@@ -296,7 +313,11 @@ impl ObjectBuilder {
             return self.object.insert(key, value);
         }
         if self.positions.is_empty() {
-            self.positions = entries.iter().enumerate().map(|(i, (k, _))| (k.clone(), i)).collect();
+            self.positions = entries
+                .iter()
+                .enumerate()
+                .map(|(i, (k, _))| (k.clone(), i))
+                .collect();
         }
         let position = *self.positions.entry(key.clone()).or_insert(entries.len());
         match entries.get_mut(position) {
@@ -318,14 +339,23 @@ mod tests {
 
     #[track_caller]
     fn check_error(bytes: &[u8], expected: &str) {
-        assert_eq!(parse_bytes(bytes).expect_err("invalid JSON").to_string(), expected);
+        assert_eq!(
+            parse_bytes(bytes).expect_err("invalid JSON").to_string(),
+            expected
+        );
     }
 
     #[test]
     fn reads_what_python_reads() {
         check("{ \"b\" : 2 ,\n \"a\" : 1 }", r#"{"b": 2, "a": 1}"#);
-        check("[NaN, Infinity, -Infinity, 1e400, -0, -0.0, 1E5]", "[NaN, Infinity, -Infinity, Infinity, 0, -0.0, 100000.0]");
-        check(r#""\ud83d\ude00 \ud800 \udc80x \ud800\u0041""#, r#""\ud83d\ude00 \ud800 \udc80x \ud800A""#);
+        check(
+            "[NaN, Infinity, -Infinity, 1e400, -0, -0.0, 1E5]",
+            "[NaN, Infinity, -Infinity, Infinity, 0, -0.0, 100000.0]",
+        );
+        check(
+            r#""\ud83d\ude00 \ud800 \udc80x \ud800\u0041""#,
+            r#""\ud83d\ude00 \ud800 \udc80x \ud800A""#,
+        );
         check(r#"{"a": 1, "b": 2, "a": 3}"#, r#"{"a": 3, "b": 2}"#);
     }
 
@@ -335,7 +365,10 @@ mod tests {
         let value = parse(&format!("{{{}}}", entries.join(","))).expect("valid JSON");
         let object = value.into_object().expect("an object");
         assert_eq!(object.len(), 40);
-        assert_eq!(object.iter().next().map(|(k, v)| (k.to_string(), dumps(v))), Some(("k0".into(), "80".into())));
+        assert_eq!(
+            object.iter().next().map(|(k, v)| (k.to_string(), dumps(v))),
+            Some(("k0".into(), "80".into()))
+        );
     }
 
     #[test]
@@ -345,18 +378,33 @@ mod tests {
         check_error(b"{\"a\": \xff}", "not UTF-8 at line 1, column 7");
         check_error(b"[1,]", "expected a value at line 1, column 4");
         check_error(b"{\"a\": 01}", "expected `,` or `}` at line 1, column 8");
-        check_error(b"\"a\nb\"", "control character in a string at line 1, column 3");
+        check_error(
+            b"\"a\nb\"",
+            "control character in a string at line 1, column 3",
+        );
         check_error(br#""\x""#, "invalid escape at line 1, column 3");
-        check_error(b"1 2", "unexpected text after the value at line 1, column 3");
-        check_error(b"\xef\xbb\xbf{}", "unexpected byte order mark at line 1, column 1");
+        check_error(
+            b"1 2",
+            "unexpected text after the value at line 1, column 3",
+        );
+        check_error(
+            b"\xef\xbb\xbf{}",
+            "unexpected byte order mark at line 1, column 1",
+        );
     }
 
     #[test]
     fn nesting_is_limited_without_a_stack_overflow() {
         let deep = |n: usize| "[".repeat(n) + &"]".repeat(n);
         assert!(parse(&deep(900)).is_ok());
-        check_error("[".repeat(1_000_000).as_bytes(), "nested too deeply at line 1, column 901");
-        check_error("{\"a\":".repeat(1_000_000).as_bytes(), "nested too deeply at line 1, column 4501");
+        check_error(
+            "[".repeat(1_000_000).as_bytes(),
+            "nested too deeply at line 1, column 901",
+        );
+        check_error(
+            "{\"a\":".repeat(1_000_000).as_bytes(),
+            "nested too deeply at line 1, column 4501",
+        );
     }
 
     #[test]

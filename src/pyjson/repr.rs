@@ -33,7 +33,11 @@ fn push_repr(text: &mut Vec<u8>, value: &Value, sequence: Sequence) {
         Value::Float(float) => text.extend_from_slice(float_repr(*float).as_bytes()),
         Value::Str(string) => push_str_repr(text, string),
         Value::List(items) => {
-            let (open, close) = if sequence == Sequence::Tuple { (b'(', b')') } else { (b'[', b']') };
+            let (open, close) = if sequence == Sequence::Tuple {
+                (b'(', b')')
+            } else {
+                (b'[', b']')
+            };
             text.push(open);
             for (i, item) in items.iter().enumerate() {
                 push_separator(text, i);
@@ -66,7 +70,11 @@ fn push_separator(text: &mut Vec<u8>, position: usize) {
 /// Appends `repr(str)`: single quotes unless the text has one and no double quote.
 fn push_str_repr(text: &mut Vec<u8>, string: &PyStr) {
     let has = |c: u8| string.as_bytes().contains(&c);
-    let quote = if has(b'\'') && !has(b'"') { b'"' } else { b'\'' };
+    let quote = if has(b'\'') && !has(b'"') {
+        b'"'
+    } else {
+        b'\''
+    };
     text.push(quote);
     for code_point in string.code_points() {
         match code_point {
@@ -87,7 +95,8 @@ fn push_str_repr(text: &mut Vec<u8>, string: &PyStr) {
 /// the space. Code points assigned after Unicode 14 are printable here and not in CPython 3.11.
 fn is_printable(code_point: u32) -> bool {
     use GeneralCategory::{
-        Control, Format, LineSeparator, ParagraphSeparator, PrivateUse, SpaceSeparator, Surrogate, Unassigned,
+        Control, Format, LineSeparator, ParagraphSeparator, PrivateUse, SpaceSeparator, Surrogate,
+        Unassigned,
     };
     if (0x20..0x7F).contains(&code_point) {
         return true;
@@ -95,7 +104,14 @@ fn is_printable(code_point: u32) -> bool {
     char::from_u32(code_point).is_some_and(|c| {
         !matches!(
             c.general_category(),
-            Control | Format | Surrogate | PrivateUse | Unassigned | LineSeparator | ParagraphSeparator | SpaceSeparator
+            Control
+                | Format
+                | Surrogate
+                | PrivateUse
+                | Unassigned
+                | LineSeparator
+                | ParagraphSeparator
+                | SpaceSeparator
         )
     })
 }
@@ -107,7 +123,10 @@ mod tests {
 
     #[track_caller]
     fn check(json: &str, expected: &str) {
-        assert_eq!(view_str(&parse(json).expect("valid JSON")).to_string(), expected);
+        assert_eq!(
+            view_str(&parse(json).expect("valid JSON")).to_string(),
+            expected
+        );
     }
 
     #[test]
@@ -119,9 +138,15 @@ mod tests {
         check("[1, 2]", "(1, 2)");
         check("[3]", "(3,)");
         check("[]", "()");
-        check(r#"["a", "it's", "\"", "'\""]"#, r#"('a', "it's", '"', '\'"')"#);
+        check(
+            r#"["a", "it's", "\"", "'\""]"#,
+            r#"('a', "it's", '"', '\'"')"#,
+        );
         check("[[1], [2]]", "((1,), (2,))");
         check(r#"[{"k": [1, {"l": [2]}]}]"#, "({'k': [1, {'l': [2]}]},)");
-        check(r#"["\u0000\t\u00a0\u200b\ud800é☃\ue000"]"#, r"('\x00\t\xa0\u200b\ud800é☃\ue000',)");
+        check(
+            r#"["\u0000\t\u00a0\u200b\ud800é☃\ue000"]"#,
+            r"('\x00\t\xa0\u200b\ud800é☃\ue000',)",
+        );
     }
 }

@@ -44,7 +44,9 @@ impl PyStr {
     /// Splits at every occurrence of an ASCII byte, at least one part.
     pub fn split(&self, separator: u8) -> impl Iterator<Item = Self> + '_ {
         debug_assert!(separator.is_ascii());
-        self.0.split(move |&b| b == separator).map(|part| Self(part.into()))
+        self.0
+            .split(move |&b| b == separator)
+            .map(|part| Self(part.into()))
     }
 }
 

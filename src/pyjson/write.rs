@@ -48,7 +48,11 @@ fn push_value(text: &mut String, value: &Value, sort: bool) {
         Value::Int(int) => write!(text, "{int}").expect("a String takes all"),
         Value::Float(float) if float.is_nan() => text.push_str("NaN"),
         Value::Float(float) if float.is_infinite() => {
-            text.push_str(if *float > 0.0 { "Infinity" } else { "-Infinity" });
+            text.push_str(if *float > 0.0 {
+                "Infinity"
+            } else {
+                "-Infinity"
+            });
         }
         Value::Float(float) => text.push_str(&float_repr(*float)),
         Value::Str(string) => push_string(text, string),

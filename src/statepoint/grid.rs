@@ -36,12 +36,21 @@ impl Grid {
         let mut axes: Vec<(Key, Vec<Value>)> = Vec::new();
         let mut n_points = 1_usize;
         for term in terms {
-            let (key, values) = term.split_once('=').filter(|(key, _)| !key.is_empty()).ok_or_else(|| GridError::NoKey(term.to_owned()))?;
-            if axes.iter().any(|(other, _)| overlap(&other.dotted().to_string(), key)) {
+            let (key, values) = term
+                .split_once('=')
+                .filter(|(key, _)| !key.is_empty())
+                .ok_or_else(|| GridError::NoKey(term.to_owned()))?;
+            if axes
+                .iter()
+                .any(|(other, _)| overlap(&other.dotted().to_string(), key))
+            {
                 return Err(GridError::RepeatedKey(key.to_owned()));
             }
             let values = parse_values(values)?;
-            n_points = n_points.checked_mul(values.len()).filter(|&n| n <= POINTS_MAX).ok_or(GridError::TooLarge)?;
+            n_points = n_points
+                .checked_mul(values.len())
+                .filter(|&n| n <= POINTS_MAX)
+                .ok_or(GridError::TooLarge)?;
             axes.push((Key::parse(key), values));
         }
         Ok(Self { axes })
@@ -62,7 +71,11 @@ impl Grid {
         let mut object = Object::new();
         for (key, values) in &self.axes {
             n_below /= values.len();
-            insert(&mut object, &key.parts(), values[index / n_below % values.len()].clone());
+            insert(
+                &mut object,
+                &key.parts(),
+                values[index / n_below % values.len()].clone(),
+            );
         }
         StatePoint::from_object(object)
     }
@@ -70,7 +83,10 @@ impl Grid {
 
 /// Tells whether one key is the other or lies below it.
 fn overlap(a: &str, b: &str) -> bool {
-    let below = |a: &str, b: &str| a.strip_prefix(b).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'));
+    let below = |a: &str, b: &str| {
+        a.strip_prefix(b)
+            .is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+    };
     below(a, b) || below(b, a)
 }
 
@@ -109,7 +125,8 @@ pub(crate) fn parse_value(text: &str) -> Value {
 
 /// Splits at the commas outside brackets and quotes.
 pub(crate) fn split_commas(text: &str) -> Vec<&str> {
-    let (mut items, mut start, mut depth, mut quoted, mut escaped) = (Vec::new(), 0, 0_usize, false, false);
+    let (mut items, mut start, mut depth, mut quoted, mut escaped) =
+        (Vec::new(), 0, 0_usize, false, false);
     for (i, c) in text.char_indices() {
         match c {
             _ if escaped => escaped = false,
@@ -143,7 +160,9 @@ struct Range {
 impl Range {
     fn parse(text: &str) -> Option<Self> {
         let parts: Vec<_> = text.split(':').map(Decimal::parse).collect::<Option<_>>()?;
-        let [start, stop, step] = parts.as_slice() else { return None };
+        let [start, stop, step] = parts.as_slice() else {
+            return None;
+        };
         let n_decimals = parts.iter().map(|d| d.n_decimals).max()?;
         Some(Self {
             start: start.scaled(n_decimals)?,
@@ -156,12 +175,20 @@ impl Range {
 
     fn values(&self, text: &str, n_max: usize) -> Result<Vec<Value>, GridError> {
         let empty = || GridError::EmptyRange(text.to_owned());
-        let last = (self.stop - self.start).checked_div(self.step).ok_or_else(empty)?;
+        let last = (self.stop - self.start)
+            .checked_div(self.step)
+            .ok_or_else(empty)?;
         if last < 0 || (last == 0 && (self.stop - self.start) * self.step < 0) {
             return Err(empty());
         }
-        let n_values = usize::try_from(last).ok().filter(|&n| n < n_max).ok_or(GridError::TooLarge)? + 1;
-        Ok((0..n_values).map(|i| self.value(self.start + self.step * i as i128)).collect())
+        let n_values = usize::try_from(last)
+            .ok()
+            .filter(|&n| n < n_max)
+            .ok_or(GridError::TooLarge)?
+            + 1;
+        Ok((0..n_values)
+            .map(|i| self.value(self.start + self.step * i as i128))
+            .collect())
     }
 
     fn value(&self, scaled: i128) -> Value {
@@ -184,24 +211,40 @@ impl Decimal {
     /// Reads an optional sign, digits, an optional fraction and exponent.
     fn parse(text: &str) -> Option<Self> {
         let (mantissa, exponent) = match text.split_once(['e', 'E']) {
-            Some((mantissa, exponent)) => (mantissa, exponent.parse::<i32>().ok().filter(|e| e.abs() <= 30)?),
+            Some((mantissa, exponent)) => (
+                mantissa,
+                exponent.parse::<i32>().ok().filter(|e| e.abs() <= 30)?,
+            ),
             None => (text, 0),
         };
         let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
         let digits = format!("{whole}{fraction}");
         let unsigned = digits.strip_prefix(['-', '+']).unwrap_or(&digits);
-        if unsigned.is_empty() || unsigned.len() > 18 || !unsigned.bytes().all(|b| b.is_ascii_digit()) {
+        if unsigned.is_empty()
+            || unsigned.len() > 18
+            || !unsigned.bytes().all(|b| b.is_ascii_digit())
+        {
             return None;
         }
         let shift = exponent - fraction.len() as i32;
         let digits: i128 = digits.parse().ok()?;
-        let digits = if shift > 0 { digits.checked_mul(10_i128.checked_pow(shift as u32)?)? } else { digits };
-        Some(Self { digits, n_decimals: (-shift).max(0) as u32, is_float: text.contains(['.', 'e', 'E']) })
+        let digits = if shift > 0 {
+            digits.checked_mul(10_i128.checked_pow(shift as u32)?)?
+        } else {
+            digits
+        };
+        Some(Self {
+            digits,
+            n_decimals: (-shift).max(0) as u32,
+            is_float: text.contains(['.', 'e', 'E']),
+        })
     }
 
     fn scaled(&self, n_decimals: u32) -> Option<i128> {
         let factor = 10_i128.checked_pow(n_decimals - self.n_decimals)?;
-        self.digits.checked_mul(factor).filter(|n| n.unsigned_abs() < 1 << 100)
+        self.digits
+            .checked_mul(factor)
+            .filter(|n| n.unsigned_abs() < 1 << 100)
     }
 }
 
@@ -219,43 +262,103 @@ mod tests {
 
     #[track_caller]
     fn check_error(terms: &[&str], expected: &str) {
-        assert_eq!(Grid::parse(terms.iter().copied()).expect_err("no grid").to_string(), expected);
+        assert_eq!(
+            Grid::parse(terms.iter().copied())
+                .expect_err("no grid")
+                .to_string(),
+            expected
+        );
     }
 
     #[test]
     fn the_first_axis_varies_slowest() {
-        check(&["b=1,2", "a=x,y"], &[r#"{"b": 1, "a": "x"}"#, r#"{"b": 1, "a": "y"}"#, r#"{"b": 2, "a": "x"}"#, r#"{"b": 2, "a": "y"}"#]);
+        check(
+            &["b=1,2", "a=x,y"],
+            &[
+                r#"{"b": 1, "a": "x"}"#,
+                r#"{"b": 1, "a": "y"}"#,
+                r#"{"b": 2, "a": "x"}"#,
+                r#"{"b": 2, "a": "y"}"#,
+            ],
+        );
         check(&[], &["{}"]);
     }
 
     #[test]
     fn ranges_include_the_stop_and_keep_integers() {
-        check(&["a=10:30:10"], &[r#"{"a": 10}"#, r#"{"a": 20}"#, r#"{"a": 30}"#]);
-        check(&["a=3:1:-1"], &[r#"{"a": 3}"#, r#"{"a": 2}"#, r#"{"a": 1}"#]);
-        check(&["a=0:0.3:0.1"], &[r#"{"a": 0.0}"#, r#"{"a": 0.1}"#, r#"{"a": 0.2}"#, r#"{"a": 0.3}"#]);
-        check(&["a=0:5:2,9"], &[r#"{"a": 0}"#, r#"{"a": 2}"#, r#"{"a": 4}"#, r#"{"a": 9}"#]);
-        check(&["a=1e-3:2e-3:1e-3"], &[r#"{"a": 0.001}"#, r#"{"a": 0.002}"#]);
+        check(
+            &["a=10:30:10"],
+            &[r#"{"a": 10}"#, r#"{"a": 20}"#, r#"{"a": 30}"#],
+        );
+        check(
+            &["a=3:1:-1"],
+            &[r#"{"a": 3}"#, r#"{"a": 2}"#, r#"{"a": 1}"#],
+        );
+        check(
+            &["a=0:0.3:0.1"],
+            &[
+                r#"{"a": 0.0}"#,
+                r#"{"a": 0.1}"#,
+                r#"{"a": 0.2}"#,
+                r#"{"a": 0.3}"#,
+            ],
+        );
+        check(
+            &["a=0:5:2,9"],
+            &[r#"{"a": 0}"#, r#"{"a": 2}"#, r#"{"a": 4}"#, r#"{"a": 9}"#],
+        );
+        check(
+            &["a=1e-3:2e-3:1e-3"],
+            &[r#"{"a": 0.001}"#, r#"{"a": 0.002}"#],
+        );
         check(&["a=5:5:1"], &[r#"{"a": 5}"#]);
     }
 
     #[test]
     fn other_values_are_json_or_strings() {
-        check(&["a=[1,2],{\"x\":1},\"p,q\",true,12:30,null,"], &[
-            r#"{"a": [1, 2]}"#, r#"{"a": {"x": 1}}"#, r#"{"a": "p,q"}"#, r#"{"a": true}"#, r#"{"a": "12:30"}"#, r#"{"a": null}"#, r#"{"a": ""}"#,
-        ]);
+        check(
+            &["a=[1,2],{\"x\":1},\"p,q\",true,12:30,null,"],
+            &[
+                r#"{"a": [1, 2]}"#,
+                r#"{"a": {"x": 1}}"#,
+                r#"{"a": "p,q"}"#,
+                r#"{"a": true}"#,
+                r#"{"a": "12:30"}"#,
+                r#"{"a": null}"#,
+                r#"{"a": ""}"#,
+            ],
+        );
         check(&["a=1,1,1.0"], &[r#"{"a": 1}"#, r#"{"a": 1.0}"#]);
-        check(&["init.seed=1", "init.n=2"], &[r#"{"init": {"seed": 1, "n": 2}}"#]);
+        check(
+            &["init.seed=1", "init.n=2"],
+            &[r#"{"init": {"seed": 1, "n": 2}}"#],
+        );
     }
 
     #[test]
     fn senseless_terms_are_refused() {
         check_error(&["angle"], "`angle` is not KEY=VALUES");
         check_error(&["=1"], "`=1` is not KEY=VALUES");
-        check_error(&["a=1", "a.b=2"], "the key `a.b` is given twice, or once with a value and once with keys below it");
-        check_error(&["a=1:5:0"], "the range `1:5:0` is empty: STEP must lead from START to STOP");
-        check_error(&["a=1:5:-1"], "the range `1:5:-1` is empty: STEP must lead from START to STOP");
-        check_error(&["a=1:2:-5"], "the range `1:2:-5` is empty: STEP must lead from START to STOP");
+        check_error(
+            &["a=1", "a.b=2"],
+            "the key `a.b` is given twice, or once with a value and once with keys below it",
+        );
+        check_error(
+            &["a=1:5:0"],
+            "the range `1:5:0` is empty: STEP must lead from START to STOP",
+        );
+        check_error(
+            &["a=1:5:-1"],
+            "the range `1:5:-1` is empty: STEP must lead from START to STOP",
+        );
+        check_error(
+            &["a=1:2:-5"],
+            "the range `1:2:-5` is empty: STEP must lead from START to STOP",
+        );
         check_error(&["a=0:1e18:1"], "the grid has more than 10000000 points");
-        check_error(&["a=0:9999:1", "b=0:9999:1"], "the grid has more than 10000000 points");
+        check_error(
+            &["a=0:9999:1", "b=0:9999:1"],
+            "the grid has more than 10000000 points",
+        );
     }
 }

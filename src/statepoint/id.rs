@@ -38,7 +38,11 @@ impl JobId {
         if prefix.len() > Self::LEN {
             return None;
         }
-        let filled = |digit: &str| format!("{prefix}{}", digit.repeat(Self::LEN - prefix.len())).parse().ok();
+        let filled = |digit: &str| {
+            format!("{prefix}{}", digit.repeat(Self::LEN - prefix.len()))
+                .parse()
+                .ok()
+        };
         Some((filled("0")?, filled("f")?))
     }
 }
@@ -68,7 +72,10 @@ impl fmt::Display for JobId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut text = [0; Self::LEN];
         for (pair, byte) in text.chunks_exact_mut(2).zip(self.0) {
-            pair.copy_from_slice(&[b"0123456789abcdef"[usize::from(byte >> 4)], b"0123456789abcdef"[usize::from(byte & 15)]]);
+            pair.copy_from_slice(&[
+                b"0123456789abcdef"[usize::from(byte >> 4)],
+                b"0123456789abcdef"[usize::from(byte & 15)],
+            ]);
         }
         f.pad(std::str::from_utf8(&text).expect("hex digits are ASCII"))
     }
@@ -87,8 +94,17 @@ mod tests {
     #[test]
     fn text_and_bytes_round_trip() {
         let text = "42b7b4f2921788ea14dac5566e6f06d0";
-        assert_eq!(text.parse::<JobId>().map(|id| id.to_string()), Ok(text.to_owned()));
-        for bad in ["", "42b7", "42B7b4f2921788ea14dac5566e6f06d0", "42b7b4f2921788ea14dac5566e6f06d00", "g2b7b4f2921788ea14dac5566e6f06d0"] {
+        assert_eq!(
+            text.parse::<JobId>().map(|id| id.to_string()),
+            Ok(text.to_owned())
+        );
+        for bad in [
+            "",
+            "42b7",
+            "42B7b4f2921788ea14dac5566e6f06d0",
+            "42b7b4f2921788ea14dac5566e6f06d00",
+            "g2b7b4f2921788ea14dac5566e6f06d0",
+        ] {
             assert_eq!(bad.parse::<JobId>(), Err(JobIdError));
         }
     }

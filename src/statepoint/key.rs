@@ -29,7 +29,10 @@ impl Key {
 
     /// Returns the parts, each a key of one nested object.
     pub fn parts(&self) -> Vec<PyStr> {
-        self.0.split(b'.').map(|part| unescape_part(&part)).collect()
+        self.0
+            .split(b'.')
+            .map(|part| unescape_part(&part))
+            .collect()
     }
 
     /// Returns the value at this key.
@@ -76,7 +79,12 @@ pub fn visit(object: Object, found: &mut impl FnMut(&[u8], Leaf)) {
     visit_below(object, &mut Vec::new(), true, found);
 }
 
-fn visit_below(object: Object, prefix: &mut Vec<u8>, at_root: bool, found: &mut impl FnMut(&[u8], Leaf)) {
+fn visit_below(
+    object: Object,
+    prefix: &mut Vec<u8>,
+    at_root: bool,
+    found: &mut impl FnMut(&[u8], Leaf),
+) {
     let n_prefix = prefix.len();
     for (part, value) in object {
         if !at_root {
@@ -130,7 +138,10 @@ mod tests {
     use crate::pyjson::{dumps, parse};
 
     fn object(json: &str) -> Object {
-        parse(json).expect("valid JSON").into_object().expect("an object")
+        parse(json)
+            .expect("valid JSON")
+            .into_object()
+            .expect("an object")
     }
 
     fn leaves(json: &str) -> Vec<String> {
@@ -148,7 +159,10 @@ mod tests {
 
     #[test]
     fn nested_objects_become_dotted_keys() {
-        assert_eq!(leaves(r#"{"a": 1, "c": {"d": [1, {"x": 2}], "e": {}}, "": {"": 0}}"#), ["a=1", "c=…", "c.d=[1, {\"x\": 2}]", "c.e={}", "=…", ".=0"]);
+        assert_eq!(
+            leaves(r#"{"a": 1, "c": {"d": [1, {"x": 2}], "e": {}}, "": {"": 0}}"#),
+            ["a=1", "c=…", "c.d=[1, {\"x\": 2}]", "c.e={}", "=…", ".=0"]
+        );
     }
 
     #[test]
@@ -156,7 +170,10 @@ mod tests {
         let json = r#"{"a.b": 1, "a": {"b": 2}, "a%2Eb": 3}"#;
         assert_eq!(leaves(json), ["a%2Eb=1", "a=…", "a.b=2", "a%252Eb=3"]);
         for (dotted, expected) in [("a%2Eb", "1"), ("a.b", "2"), ("a%252Eb", "3")] {
-            assert_eq!(Key::parse(dotted).get(&object(json)).map(dumps), Some(expected.to_owned()));
+            assert_eq!(
+                Key::parse(dotted).get(&object(json)).map(dumps),
+                Some(expected.to_owned())
+            );
         }
         assert_eq!(Key::parse("a.b.c").get(&object(json)), None);
     }

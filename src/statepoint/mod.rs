@@ -36,7 +36,10 @@ impl StatePoint {
 
     /// Wraps any value that is an object.
     pub fn from_value(value: Value) -> Result<Self, StatePointError> {
-        value.into_object().map(Self).map_err(|other| StatePointError::NotAnObject(other.type_name()))
+        value
+            .into_object()
+            .map(Self)
+            .map_err(|other| StatePointError::NotAnObject(other.type_name()))
     }
 
     /// Checks what signac checks before it writes: no key contains a dot, also not inside lists.

@@ -34,7 +34,10 @@ pub struct Term {
 
 impl std::fmt::Debug for Term {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Term").field("quiet", &self.quiet).field("progress", &self.progress).finish_non_exhaustive()
+        f.debug_struct("Term")
+            .field("quiet", &self.quiet)
+            .field("progress", &self.progress)
+            .finish_non_exhaustive()
     }
 }
 

@@ -15,7 +15,9 @@ pub struct ProgressObserver {
 
 impl ProgressObserver {
     pub(super) fn new(wanted: bool) -> Self {
-        Self { bar: wanted.then(|| ProgressBar::with_draw_target(None, ProgressDrawTarget::hidden())) }
+        Self {
+            bar: wanted.then(|| ProgressBar::with_draw_target(None, ProgressDrawTarget::hidden())),
+        }
     }
 }
 
@@ -25,7 +27,8 @@ impl Observer for ProgressObserver {
         match event {
             Event::Progress { what, done, total } => {
                 if bar.is_hidden() && bar.elapsed() > DELAY {
-                    let style = ProgressStyle::with_template("{msg} [{bar:30}] {pos}/{len} {eta}").expect("a valid template");
+                    let style = ProgressStyle::with_template("{msg} [{bar:30}] {pos}/{len} {eta}")
+                        .expect("a valid template");
                     bar.set_style(style.progress_chars("=> "));
                     bar.set_message(what.to_owned());
                     bar.set_draw_target(ProgressDrawTarget::stderr());

@@ -9,7 +9,9 @@ pub struct Table {
 impl Table {
     /// Starts a table.
     pub fn new(header: &[&str]) -> Self {
-        Self { rows: vec![header.iter().map(|title| (*title).to_owned()).collect()] }
+        Self {
+            rows: vec![header.iter().map(|title| (*title).to_owned()).collect()],
+        }
     }
 
     /// Adds a row, of as many cells as the header has.
@@ -19,10 +21,20 @@ impl Table {
 
     /// Returns the lines, columns padded to the widest cell in characters.
     pub fn lines(&self) -> Vec<String> {
-        let width = |column: usize| self.rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
+        let width = |column: usize| {
+            self.rows
+                .iter()
+                .map(|row| row[column].chars().count())
+                .max()
+                .unwrap_or(0)
+        };
         let widths: Vec<_> = (0..self.rows[0].len()).map(width).collect();
         let line = |row: &Vec<String>| {
-            let cells: Vec<_> = row.iter().zip(&widths).map(|(cell, &width)| format!("{cell:<width$}")).collect();
+            let cells: Vec<_> = row
+                .iter()
+                .zip(&widths)
+                .map(|(cell, &width)| format!("{cell:<width$}"))
+                .collect();
             cells.join("  ").trim_end().to_owned()
         };
         self.rows.iter().map(line).collect()

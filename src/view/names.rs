@@ -23,7 +23,14 @@ pub(super) fn value_names<'a>(values: impl Iterator<Item = &'a Value>) -> Vec<Na
 
 /// Names keys, in the order given; `reserved` names are entries of another kind.
 pub(super) fn key_names<'a>(keys: impl Iterator<Item = &'a Key>, reserved: &[&str]) -> Vec<Name> {
-    unique(&keys.map(|key| KeyNames { parts: key.parts(), reserved }).collect::<Vec<_>>())
+    unique(
+        &keys
+            .map(|key| KeyNames {
+                parts: key.parts(),
+                reserved,
+            })
+            .collect::<Vec<_>>(),
+    )
 }
 
 /// Returns the name a user may mean by another spelling of a value: `4.5e1` for `45.0`, `true`
@@ -95,8 +102,14 @@ impl Candidates for KeyNames<'_> {
 /// Gives each item the name of its lowest level that no other has.
 fn unique<C: Candidates>(items: &[C]) -> Vec<Name> {
     let mut levels = vec![0; items.len()];
-    let mut names: Vec<_> = items.iter().zip(&mut levels).map(|(item, level)| lowest_name(item, level)).collect();
-    let of_one_kind = items.windows(2).all(|pair| pair[0].is_fixed() == pair[1].is_fixed());
+    let mut names: Vec<_> = items
+        .iter()
+        .zip(&mut levels)
+        .map(|(item, level)| lowest_name(item, level))
+        .collect();
+    let of_one_kind = items
+        .windows(2)
+        .all(|pair| pair[0].is_fixed() == pair[1].is_fixed());
     let plain = |name: &Name| !name.starts_with(b"\"") && name.len() < NAME_BYTES_MAX;
     if of_one_kind && levels.iter().all(|&level| level == 0) && names.iter().all(plain) {
         return names;
@@ -112,7 +125,8 @@ fn unique<C: Candidates>(items: &[C]) -> Vec<Name> {
             Entry::Occupied(mut entry) => {
                 let j = *entry.get();
                 // The one at the higher level keeps the name: it has been moved here already.
-                let i_keeps = items[i].is_fixed() || (!items[j].is_fixed() && levels[i] > levels[j]);
+                let i_keeps =
+                    items[i].is_fixed() || (!items[j].is_fixed() && levels[i] > levels[j]);
                 if i_keeps {
                     entry.insert(i);
                 }
@@ -166,7 +180,13 @@ fn escaped(text: &PyStr) -> Option<Vec<u8>> {
         match byte {
             b'/' => name.extend_from_slice(b"%2F"),
             0 => name.extend_from_slice(b"%00"),
-            b'%' if bytes[i + 1..].iter().take(2).filter(|b| b.is_ascii_hexdigit()).count() == 2 => {
+            b'%' if bytes[i + 1..]
+                .iter()
+                .take(2)
+                .filter(|b| b.is_ascii_hexdigit())
+                .count()
+                == 2 =>
+            {
                 name.extend_from_slice(b"%25");
             }
             _ => name.push(byte),
@@ -196,7 +216,13 @@ fn cut(mut name: Vec<u8>) -> Name {
             end -= 1;
         }
         name.truncate(end);
-        name.extend_from_slice(format!("~{:02x}{:02x}{:02x}{:02x}", digest[0], digest[1], digest[2], digest[3]).as_bytes());
+        name.extend_from_slice(
+            format!(
+                "~{:02x}{:02x}{:02x}{:02x}",
+                digest[0], digest[1], digest[2], digest[3]
+            )
+            .as_bytes(),
+        );
     }
     name.into()
 }
@@ -208,28 +234,45 @@ mod tests {
     use std::collections::HashSet;
 
     fn values(json: &[&str]) -> Vec<Value> {
-        json.iter().map(|json| parse(json).expect("valid JSON")).collect()
+        json.iter()
+            .map(|json| parse(json).expect("valid JSON"))
+            .collect()
     }
 
     #[track_caller]
     fn check(json: &[&str], expected: &[&str]) {
         let names = value_names(values(json).iter());
-        let names: Vec<_> = names.iter().map(|name| String::from_utf8_lossy(name)).collect();
+        let names: Vec<_> = names
+            .iter()
+            .map(|name| String::from_utf8_lossy(name))
+            .collect();
         assert_eq!(names, expected);
     }
 
     #[track_caller]
     fn check_keys(keys: &[&str], reserved: &[&str], expected: &[&str]) {
         let keys: Vec<_> = keys.iter().map(|key| Key::parse(key)).collect();
-        let names: Vec<_> = key_names(keys.iter(), reserved).iter().map(|name| String::from_utf8_lossy(name).into_owned()).collect();
+        let names: Vec<_> = key_names(keys.iter(), reserved)
+            .iter()
+            .map(|name| String::from_utf8_lossy(name).into_owned())
+            .collect();
         assert_eq!(names, expected);
     }
 
     #[test]
     fn values_get_safe_names() {
-        check(&["0.1", "true", "[1, 2]", "\"x y\""], &["0.1", "True", "(1, 2)", "x y"]);
-        check(&[r#""a/b""#, r#""%2F""#, r#""5%""#, r#""\u0000""#], &["a%2Fb", "%252F", "5%", "%00"]);
-        check(&[r#""""#, r#"".""#, r#""..""#, r#""...""#], &[r#""""#, r#"".""#, r#""..""#, "..."]);
+        check(
+            &["0.1", "true", "[1, 2]", "\"x y\""],
+            &["0.1", "True", "(1, 2)", "x y"],
+        );
+        check(
+            &[r#""a/b""#, r#""%2F""#, r#""5%""#, r#""\u0000""#],
+            &["a%2Fb", "%252F", "5%", "%00"],
+        );
+        check(
+            &[r#""""#, r#"".""#, r#""..""#, r#""...""#],
+            &[r#""""#, r#"".""#, r#""..""#, "..."],
+        );
         check(&[r#"["/"]"#], &["('%2F',)"]);
         check(&[r#""a\nb""#], &["a\nb"]);
     }
@@ -238,13 +281,18 @@ mod tests {
     fn a_string_gives_way_to_another_type() {
         check(&["1", r#""1""#], &["1", r#""1""#]);
         check(&[r#""None""#, "null"], &[r#""None""#, "None"]);
-        check(&["1", r#""1""#, r#""\"1\"""#], &["1", r#""1""#, r#""\"1\"""#]);
+        check(
+            &["1", r#""1""#, r#""\"1\"""#],
+            &["1", r#""1""#, r#""\"1\"""#],
+        );
         check(&[r#""\"\"""#, r#""""#], &[r#""\"\"""#, r#""""#]);
     }
 
     #[test]
     fn surrogates_are_bytes_or_quoted() {
-        let names = value_names(values(&[r#""\udc80""#, r#""\ud800""#, r#""é""#, r#""\udcc3\udca9""#]).iter());
+        let names = value_names(
+            values(&[r#""\udc80""#, r#""\ud800""#, r#""é""#, r#""\udcc3\udca9""#]).iter(),
+        );
         assert_eq!(*names[0], [0x80]);
         assert_eq!(*names[1], *br#""\ud800""#);
         assert_eq!(*names[2], *"é".as_bytes());
@@ -253,26 +301,43 @@ mod tests {
 
     #[test]
     fn long_names_are_cut_at_a_character() {
-        for text in ["x".repeat(300), "é".repeat(150), format!("x{}", "☃".repeat(100))] {
+        for text in [
+            "x".repeat(300),
+            "é".repeat(150),
+            format!("x{}", "☃".repeat(100)),
+        ] {
             let names = value_names([Value::from(text.as_str())].iter());
             let name = std::str::from_utf8(&names[0]).expect("cut at a boundary");
-            assert!(name.len() <= 255 && name.len() > 250 && name.as_bytes()[name.len() - 9] == b'~', "{name}");
+            assert!(
+                name.len() <= 255 && name.len() > 250 && name.as_bytes()[name.len() - 9] == b'~',
+                "{name}"
+            );
         }
         check(&[&format!("\"{}\"", "y".repeat(255))], &[&"y".repeat(255)]);
     }
 
     #[test]
     fn keys_get_safe_names() {
-        check_keys(&["a.b", "a%2Eb", "x/y"], &["job"], &["a.b", "a%2Eb", "x%2Fy"]);
+        check_keys(
+            &["a.b", "a%2Eb", "x/y"],
+            &["job"],
+            &["a.b", "a%2Eb", "x%2Fy"],
+        );
         check_keys(&["job", "a"], &["job"], &["sp.job", "a"]);
         check_keys(&["job", "sp.job"], &["job"], &["sp.job", "sp.sp.job"]);
-        check_keys(&["", ".", "..", "id"], &["job"], &[r#""""#, r#"".""#, r#""..""#, "id"]);
+        check_keys(
+            &["", ".", "..", "id"],
+            &["job"],
+            &[r#""""#, r#"".""#, r#""..""#, "id"],
+        );
         check_keys(&["id"], &["job", "id"], &["sp.id"]);
     }
 
     #[test]
     fn other_spellings_lead_to_the_shown_name() {
-        let shown = |text: &str| other_spelling(text.as_bytes()).map(|name| String::from_utf8_lossy(&name).into_owned());
+        let shown = |text: &str| {
+            other_spelling(text.as_bytes()).map(|name| String::from_utf8_lossy(&name).into_owned())
+        };
         assert_eq!(shown("4.5e1").as_deref(), Some("45.0"));
         assert_eq!(shown("true").as_deref(), Some("True"));
         assert_eq!(shown("[1,2]").as_deref(), Some("(1, 2)"));

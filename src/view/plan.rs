@@ -48,7 +48,11 @@ impl Paths {
     /// Job `i` has the components `paths[i]`.
     #[cfg(test)]
     pub(super) fn of_test(names: &[&str], paths: Vec<Vec<NameIdx>>) -> Self {
-        let mut result = Self { jobs: (0..paths.len() as u32).collect(), starts: vec![0], ..Self::default() };
+        let mut result = Self {
+            jobs: (0..paths.len() as u32).collect(),
+            starts: vec![0],
+            ..Self::default()
+        };
         for name in names {
             result.names.push(name.as_bytes());
         }
@@ -62,7 +66,11 @@ impl Paths {
 
     fn sort(&mut self) {
         let mut order: Vec<u32> = (0..self.jobs.len() as u32).collect();
-        order.par_sort_unstable_by(|&a, &b| self.components_at(a).cmp(self.components_at(b)).then(a.cmp(&b)));
+        order.par_sort_unstable_by(|&a, &b| {
+            self.components_at(a)
+                .cmp(self.components_at(b))
+                .then(a.cmp(&b))
+        });
         self.order = order;
     }
 }
@@ -77,7 +85,8 @@ pub(super) struct NamePool {
 impl NamePool {
     fn push(&mut self, name: &[u8]) -> NameIdx {
         self.bytes.extend_from_slice(name);
-        self.ends.push(u32::try_from(self.bytes.len()).expect("names take less than 4 GiB"));
+        self.ends
+            .push(u32::try_from(self.bytes.len()).expect("names take less than 4 GiB"));
         self.ends.len() as NameIdx - 1
     }
 
@@ -102,7 +111,11 @@ pub fn default_paths(snapshot: &Snapshot, selection: &RoaringBitmap) -> Paths {
     let mut paths = numbered_paths(&keys, selection);
     paths.sort();
     let shared = positions_that_share_a_path(&paths);
-    let reserved: &[&str] = if shared.is_empty() { &[LEAF] } else { &[LEAF, ID_LEVEL] };
+    let reserved: &[&str] = if shared.is_empty() {
+        &[LEAF]
+    } else {
+        &[LEAF, ID_LEVEL]
+    };
     paths.names = component_names(&keys, reserved);
     if !shared.is_empty() {
         paths = with_id_level(paths, &shared, snapshot);
@@ -120,9 +133,17 @@ fn distinguishing_keys<'a>(snapshot: &'a Snapshot, selection: &RoaringBitmap) ->
         .keys()
         .par_iter()
         .filter_map(|key| {
-            let values: Vec<_> = key.values.iter().filter(|entry| entry.jobs.n_common(selection) > 0).collect();
+            let values: Vec<_> = key
+                .values
+                .iter()
+                .filter(|entry| entry.jobs.n_common(selection) > 0)
+                .collect();
             let n_objects = key.objects.intersection_len(selection) as usize;
-            let n_jobs = values.iter().map(|entry| entry.jobs.n_common(selection)).sum::<usize>() + n_objects;
+            let n_jobs = values
+                .iter()
+                .map(|entry| entry.jobs.n_common(selection))
+                .sum::<usize>()
+                + n_objects;
             let n_distinct = n_distinct(&values, selection) + usize::from(n_objects > 0);
             let constant = n_distinct == 1 && n_jobs == selection.len() as usize;
             (!values.is_empty() && !constant).then_some((n_distinct, key))
@@ -163,7 +184,9 @@ fn slot(value: &Value, in_list: bool) -> Value {
         Value::List(items) => Value::List(items.iter().map(|item| slot(item, true)).collect()),
         Value::Object(object) => {
             let mut slots = Object::new();
-            object.iter().for_each(|(key, value)| slots.insert(key.clone(), slot(value, true)));
+            object
+                .iter()
+                .for_each(|(key, value)| slots.insert(key.clone(), slot(value, true)));
             Value::Object(slots)
         }
         other => other.clone(),
@@ -179,8 +202,13 @@ fn numbered_paths(keys: &[&KeyIndex], selection: &RoaringBitmap) -> Paths {
         positions[job as usize] = position as u32;
     }
     let selected = |entry: &ValueEntry| {
-        let found = entry.jobs.iter().filter_map(|job| positions.get(job as usize).copied());
-        found.filter(|&position| position != u32::MAX).collect::<Vec<_>>()
+        let found = entry
+            .jobs
+            .iter()
+            .filter_map(|job| positions.get(job as usize).copied());
+        found
+            .filter(|&position| position != u32::MAX)
+            .collect::<Vec<_>>()
     };
     let entries = || keys.iter().flat_map(|key| &key.values);
     let mut starts = vec![0; jobs.len() + 1];
@@ -204,7 +232,13 @@ fn numbered_paths(keys: &[&KeyIndex], selection: &RoaringBitmap) -> Paths {
             }
         }
     }
-    Paths { names: NamePool::default(), jobs, order: Vec::new(), starts, components }
+    Paths {
+        names: NamePool::default(),
+        jobs,
+        order: Vec::new(),
+        starts,
+        components,
+    }
 }
 
 /// Names what [`numbered_paths`] numbers.
@@ -214,7 +248,10 @@ fn component_names(keys: &[&KeyIndex], reserved: &[&str]) -> NamePool {
     for name in key_names(keys.iter().map(|key| &key.key), reserved) {
         pool.push(&name);
     }
-    let values: Vec<_> = keys.par_iter().map(|key| value_names(key.values.iter().map(|entry| &entry.value))).collect();
+    let values: Vec<_> = keys
+        .par_iter()
+        .map(|key| value_names(key.values.iter().map(|entry| &entry.value)))
+        .collect();
     for name in values.iter().flatten() {
         pool.push(name);
     }
@@ -223,7 +260,10 @@ fn component_names(keys: &[&KeyIndex], reserved: &[&str]) -> NamePool {
 
 /// Finds the jobs, as positions, whose path another job has too.
 fn positions_that_share_a_path(paths: &Paths) -> HashSet<u32> {
-    let neighbours = paths.order.windows(2).filter(|pair| paths.components_at(pair[0]) == paths.components_at(pair[1]));
+    let neighbours = paths
+        .order
+        .windows(2)
+        .filter(|pair| paths.components_at(pair[0]) == paths.components_at(pair[1]));
     neighbours.flatten().copied().collect()
 }
 
@@ -240,5 +280,9 @@ fn with_id_level(mut paths: Paths, shared: &HashSet<u32>, snapshot: &Snapshot) -
         }
         starts.push(components.len() as u32);
     }
-    Paths { starts, components, ..paths }
+    Paths {
+        starts,
+        components,
+        ..paths
+    }
 }

@@ -61,11 +61,21 @@ impl Tree {
         Self::build_with(paths, root_hash, modified, (1 << HASH_BITS) - 1)
     }
 
-    fn build_with(paths: Paths, root_hash: u64, modified: impl Fn(JobIdx) -> TimeNs, hash_mask: u64) -> Self {
+    fn build_with(
+        paths: Paths,
+        root_hash: u64,
+        modified: impl Fn(JobIdx) -> TimeNs,
+        hash_mask: u64,
+    ) -> Self {
         let mut records = laid_out(&paths);
         set_newest(&mut records, modified);
         let by_hash = HashTable::with_capacity(records.len());
-        let mut tree = Self { names: paths.names, records, by_hash, hash_mask };
+        let mut tree = Self {
+            names: paths.names,
+            records,
+            by_hash,
+            hash_mask,
+        };
         tree.set_hashes(root_hash);
         tree
     }
@@ -82,7 +92,8 @@ impl Tree {
             }
             self.records[node].hash = hash;
             let records = &self.records;
-            self.by_hash.insert_unique(hash, node as NodeIdx, |&node| records[node as usize].hash);
+            self.by_hash
+                .insert_unique(hash, node as NodeIdx, |&node| records[node as usize].hash);
         }
     }
 
@@ -110,7 +121,9 @@ impl Tree {
     pub fn node(&self, node: NodeIdx) -> Node {
         let job = self.records[node as usize].job;
         match job & LEAF_BIT {
-            0 => Node::Dir { newest: Some(job).filter(|&job| job != NO_JOB) },
+            0 => Node::Dir {
+                newest: Some(job).filter(|&job| job != NO_JOB),
+            },
             _ => Node::Leaf(job & !LEAF_BIT),
         }
     }
@@ -132,13 +145,18 @@ impl Tree {
 
     /// Returns the entries of a directory in the order of listing; none for a leaf.
     pub fn entries(&self, node: NodeIdx) -> Range<NodeIdx> {
-        let next = self.records.get(node as usize + 1).map_or(self.records.len() as NodeIdx, |next| next.first_entry);
+        let next = self
+            .records
+            .get(node as usize + 1)
+            .map_or(self.records.len() as NodeIdx, |next| next.first_entry);
         self.records[node as usize].first_entry..next
     }
 
     /// Finds a node by the hash of its path.
     pub fn find(&self, hash: u64) -> Option<NodeIdx> {
-        self.by_hash.find(hash, |&node| self.records[node as usize].hash == hash).copied()
+        self.by_hash
+            .find(hash, |&node| self.records[node as usize].hash == hash)
+            .copied()
     }
 
     /// Finds an entry of a directory by its name.
@@ -161,7 +179,11 @@ const NO_JOB: u32 = LEAF_BIT - 1;
 ///
 /// FNV-1a over the name with the parent's hash as its offset, then the finalizer of SplitMix64.
 pub fn path_hash(parent: u64, name: &[u8]) -> u64 {
-    let folded = name.iter().fold(parent ^ 0xCBF2_9CE4_8422_2325, |hash, &byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01B3));
+    let folded = name
+        .iter()
+        .fold(parent ^ 0xCBF2_9CE4_8422_2325, |hash, &byte| {
+            (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01B3)
+        });
     let mixed = (folded ^ folded >> 30).wrapping_mul(0xBF58_476D_1CE4_E5B9);
     let mixed = (mixed ^ mixed >> 27).wrapping_mul(0x94D0_49BB_1331_11EB);
     ((mixed ^ mixed >> 31) & ((1 << HASH_BITS) - 1)).max(HASH_MIN)
@@ -169,7 +191,13 @@ pub fn path_hash(parent: u64, name: &[u8]) -> u64 {
 
 /// Lays out the nodes breadth first, with leaves' jobs.
 fn laid_out(paths: &Paths) -> Vec<Record> {
-    let record = |name, parent, job| Record { hash: 0, name, parent, first_entry: 0, job };
+    let record = |name, parent, job| Record {
+        hash: 0,
+        name,
+        parent,
+        first_entry: 0,
+        job,
+    };
     let mut records = vec![record(LEAF_NAME, 0, NO_JOB)];
     // The paths below each node and the number of components above it.
     let mut spans = vec![(0..paths.len(), 0)];
@@ -179,7 +207,11 @@ fn laid_out(paths: &Paths) -> Vec<Record> {
         let (mut span, depth) = spans[node].clone();
         while records[node].job & LEAF_BIT == 0 && !span.is_empty() {
             let Some(&name) = paths.components(span.start).get(depth) else {
-                records.push(record(LEAF_NAME, node as NodeIdx, LEAF_BIT | paths.job(span.start)));
+                records.push(record(
+                    LEAF_NAME,
+                    node as NodeIdx,
+                    LEAF_BIT | paths.job(span.start),
+                ));
                 spans.push((0..0, 0));
                 span.start += 1;
                 continue;
@@ -200,7 +232,11 @@ fn run_length(paths: &Paths, span: Range<usize>, depth: usize, name: NameIdx) ->
     let (mut low, mut high) = (1, span.len());
     while low < high {
         let middle = (low + high) / 2;
-        if has_name(span.start + middle) { low = middle + 1 } else { high = middle }
+        if has_name(span.start + middle) {
+            low = middle + 1;
+        } else {
+            high = middle;
+        }
     }
     low
 }
@@ -224,8 +260,15 @@ mod tests {
     /// The tree of single-letter components, job `i` at `paths[i]`.
     fn tree(paths: &[&str], hash_mask: u64) -> Tree {
         let names: Vec<_> = std::iter::once("job").chain(["a", "b", "c", "d"]).collect();
-        let components = paths.iter().map(|path| path.bytes().map(|b| u32::from(b - b'a') + 1).collect());
-        Tree::build_with(Paths::of_test(&names, components.collect()), 7, TimeNs::from, hash_mask)
+        let components = paths
+            .iter()
+            .map(|path| path.bytes().map(|b| u32::from(b - b'a') + 1).collect());
+        Tree::build_with(
+            Paths::of_test(&names, components.collect()),
+            7,
+            TimeNs::from,
+            hash_mask,
+        )
     }
 
     fn walk(tree: &Tree, node: NodeIdx, prefix: &str, found: &mut Vec<String>) {
@@ -252,13 +295,25 @@ mod tests {
     fn every_path_becomes_a_leaf() {
         check(&[], u64::MAX, &[]);
         check(&[""], u64::MAX, &["job=0"]);
-        check(&["ba", "ab", "a", "abc"], u64::MAX, &["a/job=2", "a/b/job=1", "a/b/c/job=3", "b/a/job=0"]);
+        check(
+            &["ba", "ab", "a", "abc"],
+            u64::MAX,
+            &["a/job=2", "a/b/job=1", "a/b/c/job=3", "b/a/job=0"],
+        );
     }
 
     #[test]
     fn paths_whose_hashes_collide_stay_apart() {
         let paths = ["aa", "ab", "ac", "ba", "bb", "bc", "ca"];
-        let expected = ["a/a/job=0", "a/b/job=1", "a/c/job=2", "b/a/job=3", "b/b/job=4", "b/c/job=5", "c/a/job=6"];
+        let expected = [
+            "a/a/job=0",
+            "a/b/job=1",
+            "a/c/job=2",
+            "b/a/job=3",
+            "b/b/job=4",
+            "b/c/job=5",
+            "c/a/job=6",
+        ];
         check(&paths, 0x1F, &expected);
         assert_eq!(tree(&paths, 0x1F).entry(0, b"zz"), None);
     }

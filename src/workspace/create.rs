@@ -32,7 +32,12 @@ impl Workspace {
         let text = statepoint.object().dumps();
         match self.build(&target, text.as_bytes()) {
             Ok(()) => Ok((id, Creation::Created)),
-            Err(error) if matches!(error.kind(), ErrorKind::DirectoryNotEmpty | ErrorKind::AlreadyExists) => {
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    ErrorKind::DirectoryNotEmpty | ErrorKind::AlreadyExists
+                ) =>
+            {
                 self.complete(&id, text.as_bytes())
             }
             Err(error) => Err(error.into()),
@@ -42,8 +47,12 @@ impl Workspace {
     fn build(&self, target: &Path, statepoint: &[u8]) -> Result<(), FsError> {
         let build = self.dir().join(format!("{BUILD_PREFIX}{}", Uuid::new_v4()));
         fsx::create_dir(&build)?;
-        let built = fsx::write_new(&build.join(STATEPOINT_FILE), statepoint, Durability::Process)
-            .and_then(|()| fsx::rename(&build, target));
+        let built = fsx::write_new(
+            &build.join(STATEPOINT_FILE),
+            statepoint,
+            Durability::Process,
+        )
+        .and_then(|()| fsx::rename(&build, target));
         if built.is_err() {
             let _ = fsx::remove_dir_all(&build);
         }

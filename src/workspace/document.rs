@@ -22,7 +22,10 @@ impl Workspace {
         if !self.job_dir(id).is_dir() {
             return Err(WorkspaceError::NoSuchJob(id.to_string()));
         }
-        let bad = |reason: String| WorkspaceError::BadDocument { path: self.document_path(id), reason };
+        let bad = |reason: String| WorkspaceError::BadDocument {
+            path: self.document_path(id),
+            reason,
+        };
         let dir = Dir::open(&self.job_dir(id))?;
         let bytes = match dir.read_file(Path::new(DOCUMENT_FILE), JSON_SIZE_BYTES_MAX) {
             Ok((bytes, _)) => bytes,
@@ -32,7 +35,10 @@ impl Workspace {
         match pyjson::parse_bytes(&bytes) {
             Ok(Value::Object(object)) => Ok(object),
             Ok(Value::Null) => Ok(Object::new()),
-            Ok(other) => Err(bad(format!("it holds {}, not an object", other.type_name()))),
+            Ok(other) => Err(bad(format!(
+                "it holds {}, not an object",
+                other.type_name()
+            ))),
             Err(error) => Err(bad(format!("it is not JSON: {error}"))),
         }
     }
@@ -42,7 +48,11 @@ impl Workspace {
     /// Writers of ours wait for each other; signac takes no lock, so an edit that a Python
     /// program makes at the same moment can be lost, as between two Python programs.
     pub fn edit_document(&self, id: &JobId, edits: &[Edit]) -> Result<(), WorkspaceError> {
-        let lock = self.project_root.join(".sweepfs").join("locks").join(id.to_string());
+        let lock = self
+            .project_root
+            .join(".sweepfs")
+            .join("locks")
+            .join(id.to_string());
         let _lock = Lock::acquire(&lock)?;
         let mut document = self.document(id)?;
         let path = self.document_path(id);
@@ -68,14 +78,19 @@ fn apply(document: &mut Object, edit: &Edit, path: &Path) -> Result<(), Workspac
         }
         Edit::Delete(key) => match delete(document, &key.parts()) {
             Some(_) => Ok(()),
-            None => Err(WorkspaceError::NoSuchKey { path: path.to_owned(), key: key.to_string() }),
+            None => Err(WorkspaceError::NoSuchKey {
+                path: path.to_owned(),
+                key: key.to_string(),
+            }),
         },
     }
 }
 
 /// Sets a nested key, or returns the part that is no object.
 fn set(object: &mut Object, parts: &[PyStr], value: &Value) -> Result<(), PyStr> {
-    let Some((first, rest)) = parts.split_first() else { return Ok(()) };
+    let Some((first, rest)) = parts.split_first() else {
+        return Ok(());
+    };
     if rest.is_empty() {
         object.insert(first.clone(), value.clone());
         return Ok(());

@@ -22,7 +22,9 @@ impl Workspace {
     /// Lists the jobs. A missing workspace has none.
     pub fn list(&self) -> fsx::Result<Listing> {
         let mut listing = Listing::default();
-        let result = fsx::for_each_entry(self.dir(), |name, kind| self.sort_entry(&mut listing, name, kind));
+        let result = fsx::for_each_entry(self.dir(), |name, kind| {
+            self.sort_entry(&mut listing, name, kind)
+        });
         match result {
             Err(error) if error.kind() == io::ErrorKind::NotFound && !self.dir().is_symlink() => {}
             result => result?,
@@ -43,14 +45,28 @@ impl Workspace {
         };
         match text.parse() {
             Ok(id) if kind != EntryKind::Other => listing.ids.push(id),
-            Ok(_) => listing.strays.push(problem("a file, not a job directory", "move it out of the workspace")),
-            Err(_) if text.get(..JobId::LEN).is_some_and(|start| start.parse::<JobId>().is_ok()) => {
-                let reason = "not a job, though its name starts with an id; signac's queries fail on it";
-                listing.strays.push(problem(reason, "move it out of the workspace, or rename it"));
+            Ok(_) => listing.strays.push(problem(
+                "a file, not a job directory",
+                "move it out of the workspace",
+            )),
+            Err(_)
+                if text
+                    .get(..JobId::LEN)
+                    .is_some_and(|start| start.parse::<JobId>().is_ok()) =>
+            {
+                let reason =
+                    "not a job, though its name starts with an id; signac's queries fail on it";
+                listing.strays.push(problem(
+                    reason,
+                    "move it out of the workspace, or rename it",
+                ));
             }
             Err(_) if text.starts_with(BUILD_PREFIX) => {
                 let reason = "a job that was being created when its process ended";
-                listing.unfinished.push(problem(reason, "remove it if no `sweepfs create` is running"));
+                listing.unfinished.push(problem(
+                    reason,
+                    "remove it if no `sweepfs create` is running",
+                ));
             }
             Err(_) => {}
         }
@@ -60,15 +76,23 @@ impl Workspace {
     pub fn resolve(&self, text: &str) -> Result<JobId, WorkspaceError> {
         let unknown = || WorkspaceError::NoSuchJob(text.to_owned());
         if let Ok(id) = text.parse() {
-            return if self.job_dir(&id).is_dir() { Ok(id) } else { Err(unknown()) };
+            return if self.job_dir(&id).is_dir() {
+                Ok(id)
+            } else {
+                Err(unknown())
+            };
         }
         let (low, high) = JobId::range_of_prefix(text).ok_or_else(unknown)?;
         let ids = self.list()?.ids;
-        let matches = &ids[ids.partition_point(|id| *id < low)..ids.partition_point(|id| *id <= high)];
+        let matches =
+            &ids[ids.partition_point(|id| *id < low)..ids.partition_point(|id| *id <= high)];
         match matches {
             [] => Err(unknown()),
             [id] => Ok(*id),
-            _ => Err(WorkspaceError::Ambiguous { prefix: text.to_owned(), matches: matches.to_vec() }),
+            _ => Err(WorkspaceError::Ambiguous {
+                prefix: text.to_owned(),
+                matches: matches.to_vec(),
+            }),
         }
     }
 }

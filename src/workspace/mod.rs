@@ -93,7 +93,10 @@ pub struct Workspace {
 
 impl Workspace {
     fn of_project(root: &Path) -> Self {
-        Self { project_root: root.to_owned(), dir: root.join("workspace") }
+        Self {
+            project_root: root.to_owned(),
+            dir: root.join("workspace"),
+        }
     }
 
     /// Returns `<project>/workspace`.

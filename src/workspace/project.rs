@@ -43,8 +43,14 @@ impl Project {
         if let Some(root) = start.ancestors().find(|dir| is_project(dir)) {
             return Self::open(root);
         }
-        match start.ancestors().find(|dir| dir.join("signac.rc").is_file()) {
-            Some(root) => Err(ProjectError::Incompatible { root: root.to_owned(), version: 1 }),
+        match start
+            .ancestors()
+            .find(|dir| dir.join("signac.rc").is_file())
+        {
+            Some(root) => Err(ProjectError::Incompatible {
+                root: root.to_owned(),
+                version: 1,
+            }),
             None => Err(ProjectError::NotFound(start.to_owned())),
         }
     }
@@ -52,15 +58,23 @@ impl Project {
     fn open(root: &Path) -> Result<Self, ProjectError> {
         let version = config::schema_version(&config_path(root))?;
         if version != SCHEMA_VERSION {
-            return Err(ProjectError::Incompatible { root: root.to_owned(), version });
+            return Err(ProjectError::Incompatible {
+                root: root.to_owned(),
+                version,
+            });
         }
-        Ok(Self { root: root.to_owned() })
+        Ok(Self {
+            root: root.to_owned(),
+        })
     }
 
     /// Makes a directory a project, or opens the one it is.
     pub fn init(root: &Path) -> Result<Self, ProjectError> {
         if root.join("signac.rc").is_file() && !is_project(root) {
-            return Err(ProjectError::Incompatible { root: root.to_owned(), version: 1 });
+            return Err(ProjectError::Incompatible {
+                root: root.to_owned(),
+                version: 1,
+            });
         }
         let config = config_path(root);
         if !is_project(root) {
@@ -105,7 +119,10 @@ mod tests {
         assert_eq!(Project::discover(&below).expect("found"), outer);
         let inner = Project::init(&below).expect("a project");
         assert_eq!(Project::discover(&below).expect("found"), inner);
-        assert_eq!(fs::read(below.join(".signac/config")).expect("readable"), b"schema_version = 2\n");
+        assert_eq!(
+            fs::read(below.join(".signac/config")).expect("readable"),
+            b"schema_version = 2\n"
+        );
     }
 
     #[test]
@@ -114,15 +131,26 @@ mod tests {
         let discover = || Project::discover(dir.path()).expect_err("no project");
         assert!(matches!(discover(), ProjectError::NotFound(_)));
         fs::write(dir.path().join("signac.rc"), "project = x\n").expect("written");
-        assert!(matches!(discover(), ProjectError::Incompatible { version: 1, .. }));
-        assert!(matches!(Project::init(dir.path()), Err(ProjectError::Incompatible { version: 1, .. })));
+        assert!(matches!(
+            discover(),
+            ProjectError::Incompatible { version: 1, .. }
+        ));
+        assert!(matches!(
+            Project::init(dir.path()),
+            Err(ProjectError::Incompatible { version: 1, .. })
+        ));
         fs::create_dir(dir.path().join(".signac")).expect("a directory");
         for (text, version) in [("schema_version = 3\n", 3), ("", 1)] {
             fs::write(dir.path().join(".signac/config"), text).expect("written");
-            assert!(matches!(discover(), ProjectError::Incompatible { version: v, .. } if v == version));
+            assert!(
+                matches!(discover(), ProjectError::Incompatible { version: v, .. } if v == version)
+            );
         }
         fs::write(dir.path().join(".signac/config"), "schema_version = abc\n").expect("written");
         assert!(matches!(discover(), ProjectError::Config(_)));
-        assert!(matches!(Project::discover(&dir.path().join("gone")), Err(ProjectError::Fs(_))));
+        assert!(matches!(
+            Project::discover(&dir.path().join("gone")),
+            Err(ProjectError::Fs(_))
+        ));
     }
 }

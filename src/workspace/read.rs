@@ -33,11 +33,19 @@ impl Workspace {
     pub fn read_job(&self, dir: &Dir, id: &JobId) -> JobState {
         let name = format!("{id}/{STATEPOINT_FILE}");
         let damaged = |reason: String, hint| {
-            JobState::Damaged(Problem { subject: id.to_string(), path: self.dir().join(&name), reason, hint: Some(hint) })
+            JobState::Damaged(Problem {
+                subject: id.to_string(),
+                path: self.dir().join(&name),
+                reason,
+                hint: Some(hint),
+            })
         };
         let (bytes, stamp) = match dir.read_file(Path::new(&name), JSON_SIZE_BYTES_MAX) {
             Ok(read) => read,
-            Err(error) if error.kind() == ErrorKind::NotFound && !dir.contains(Path::new(&id.to_string())) => {
+            Err(error)
+                if error.kind() == ErrorKind::NotFound
+                    && !dir.contains(Path::new(&id.to_string())) =>
+            {
                 return JobState::Gone;
             }
             Err(error) => {
@@ -54,8 +62,14 @@ impl Workspace {
             Err(error) => return damaged(error.to_string(), RESTORE),
         };
         match statepoint.id() {
-            found if found == *id => JobState::Sound(StatePointFile { statepoint, modified: stamp.modified }),
-            found => damaged(format!("its state point belongs to the id {found}"), "rename the directory to that id, or restore the file"),
+            found if found == *id => JobState::Sound(StatePointFile {
+                statepoint,
+                modified: stamp.modified,
+            }),
+            found => damaged(
+                format!("its state point belongs to the id {found}"),
+                "rename the directory to that id, or restore the file",
+            ),
         }
     }
 
@@ -73,8 +87,17 @@ const RESTORE: &str = "restore the file from a copy, or remove the job directory
 
 fn explain_unreadable(error: &FsError) -> (String, &'static str) {
     match error.kind() {
-        ErrorKind::NotFound => ("it has no state point file".to_owned(), "remove the directory if it is empty, or restore the file"),
-        ErrorKind::PermissionDenied => ("its state point cannot be read: permission denied".to_owned(), "give yourself read permission"),
-        _ => (format!("its state point cannot be read: {}", error.cause), RESTORE),
+        ErrorKind::NotFound => (
+            "it has no state point file".to_owned(),
+            "remove the directory if it is empty, or restore the file",
+        ),
+        ErrorKind::PermissionDenied => (
+            "its state point cannot be read: permission denied".to_owned(),
+            "give yourself read permission",
+        ),
+        _ => (
+            format!("its state point cannot be read: {}", error.cause),
+            RESTORE,
+        ),
     }
 }

@@ -1,1 +1,15 @@
-fn main(){}
+//! All integration tests, in one binary.
+
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
+
+mod support;
+
+mod bad_input;
+mod cli;
+mod docs;
+mod mount;
+mod reference;
+mod semantics;
+mod signac;
+mod tidy;
+mod vectors;

@@ -23,9 +23,16 @@ pub(in crate::cli) fn run(context: &Context<'_>, args: &CreateArgs) -> Result<Ex
     let mut points = grid.points().peekable();
     while points.peek().is_some() {
         let chunk: Vec<_> = points.by_ref().take(CHUNK).collect();
-        let results: Vec<_> = chunk.par_iter().map(|statepoint| workspace.create(statepoint)).collect();
+        let results: Vec<_> = chunk
+            .par_iter()
+            .map(|statepoint| workspace.create(statepoint))
+            .collect();
         n_done += chunk.len();
-        observer.event(Event::Progress { what: "creating jobs", done: n_done, total: grid.n_points() });
+        observer.event(Event::Progress {
+            what: "creating jobs",
+            done: n_done,
+            total: grid.n_points(),
+        });
         for (statepoint, result) in chunk.iter().zip(results) {
             match result {
                 Ok((id, creation)) => {
@@ -42,17 +49,35 @@ pub(in crate::cli) fn run(context: &Context<'_>, args: &CreateArgs) -> Result<Ex
     }
     observer.event(Event::Finished);
     let n_existed = grid.n_points() - n_created;
-    context.term.note(format_args!("created {n_created} of {} jobs, {n_existed} existed", grid.n_points()));
+    context.term.note(format_args!(
+        "created {n_created} of {} jobs, {n_existed} existed",
+        grid.n_points()
+    ));
     Ok(exit)
 }
 
-fn pretend(context: &Context<'_>, args: &CreateArgs, grid: &Grid, workspace: &Workspace) -> Result<Exit, CliError> {
+fn pretend(
+    context: &Context<'_>,
+    args: &CreateArgs,
+    grid: &Grid,
+    workspace: &Workspace,
+) -> Result<Exit, CliError> {
     for statepoint in grid.points() {
         statepoint.check_keys()?;
         let id = statepoint.id();
         let exists = workspace.job_dir(&id).exists();
         if args.json {
-            print_job(context, args, &statepoint, &id, if exists { Creation::Existed } else { Creation::Created })?;
+            print_job(
+                context,
+                args,
+                &statepoint,
+                &id,
+                if exists {
+                    Creation::Existed
+                } else {
+                    Creation::Created
+                },
+            )?;
         } else if !exists {
             context.term.line(statepoint.object().dumps())?;
         }
@@ -60,11 +85,19 @@ fn pretend(context: &Context<'_>, args: &CreateArgs, grid: &Grid, workspace: &Wo
     Ok(Exit::Done)
 }
 
-fn print_job(context: &Context<'_>, args: &CreateArgs, statepoint: &StatePoint, id: &JobId, creation: Creation) -> Result<(), CliError> {
+fn print_job(
+    context: &Context<'_>,
+    args: &CreateArgs,
+    statepoint: &StatePoint,
+    id: &JobId,
+    creation: Creation,
+) -> Result<(), CliError> {
     let created = creation == Creation::Created;
     if args.json {
         let statepoint = statepoint.object().dumps();
-        context.term.line(format_args!("{{\"id\": \"{id}\", \"created\": {created}, \"statepoint\": {statepoint}}}"))?;
+        context.term.line(format_args!(
+            "{{\"id\": \"{id}\", \"created\": {created}, \"statepoint\": {statepoint}}}"
+        ))?;
     } else if created {
         context.term.line(id)?;
     }

@@ -17,7 +17,12 @@ pub(in crate::cli) fn run(context: &Context<'_>, args: &DoctorArgs) -> Result<Ex
             context.term.line(json)?;
             continue;
         }
-        context.term.line(format_args!("{:<8} {}: {}", verdict_name(check.verdict), check.name, check.found))?;
+        context.term.line(format_args!(
+            "{:<8} {}: {}",
+            verdict_name(check.verdict),
+            check.name,
+            check.found
+        ))?;
         if let Some(hint) = &check.hint {
             context.term.line(format_args!("         hint: {hint}"))?;
         }
@@ -37,7 +42,12 @@ fn verdict_name(verdict: Verdict) -> &'static str {
 fn check_project(context: &Context<'_>) -> Check {
     let name = "project";
     match context.project() {
-        Ok(project) => Check { name, verdict: Verdict::Good, found: project.root().display().to_string(), hint: None },
+        Ok(project) => Check {
+            name,
+            verdict: Verdict::Good,
+            found: project.root().display().to_string(),
+            hint: None,
+        },
         Err(_) => Check {
             name,
             verdict: Verdict::Limited,
@@ -51,11 +61,18 @@ fn check_workspace(context: &Context<'_>) -> Option<Check> {
     let workspace = context.workspace().ok()?;
     let name = "workspace";
     Some(match fsx::network_fs(workspace.dir()) {
-        None => Check { name, verdict: Verdict::Good, found: "on a local file system; changes show within 1 s".to_owned(), hint: None },
+        None => Check {
+            name,
+            verdict: Verdict::Good,
+            found: "on a local file system; changes show within 1 s".to_owned(),
+            hint: None,
+        },
         Some(network) => Check {
             name,
             verdict: Verdict::Limited,
-            found: format!("on {network}; changes made on other hosts show after the refresh interval"),
+            found: format!(
+                "on {network}; changes made on other hosts show after the refresh interval"
+            ),
             hint: Some("`sweepfs mount --refresh SECONDS` sets it, 5 by default".to_owned()),
         },
     })

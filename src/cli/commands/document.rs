@@ -8,7 +8,11 @@ use crate::workspace::{Edit, WorkspaceError};
 
 pub(in crate::cli) fn run(context: &Context<'_>, args: &DocumentArgs) -> Result<Exit, CliError> {
     let workspace = context.workspace()?;
-    let (assignments, names): (Vec<_>, Vec<_>) = args.items.iter().map(String::as_str).partition(|item| item.contains('='));
+    let (assignments, names): (Vec<_>, Vec<_>) = args
+        .items
+        .iter()
+        .map(String::as_str)
+        .partition(|item| item.contains('='));
     let edits = parse_edits(&assignments, &args.delete)?;
     if edits.is_empty() && names.is_empty() {
         return show_all(context);
@@ -31,7 +35,9 @@ fn parse_edits(assignments: &[&str], deleted: &[String]) -> Result<Vec<Edit>, Cl
     let mut edits = Vec::new();
     for assignment in assignments {
         match assignment.split_once('=') {
-            Some((key, value)) if !key.is_empty() => edits.push(Edit::Set(Key::parse(key), parse_value(value))),
+            Some((key, value)) if !key.is_empty() => {
+                edits.push(Edit::Set(Key::parse(key), parse_value(value)))
+            }
             _ => return Err(CliError::usage(format!("`{assignment}` is not KEY=VALUE"))),
         }
     }

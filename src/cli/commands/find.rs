@@ -29,11 +29,20 @@ pub(in crate::cli) fn run(context: &Context<'_>, args: &FindArgs) -> Result<Exit
     Ok(context.report_problems(snapshot.problems()))
 }
 
-fn print_job(context: &Context<'_>, workspace: &Workspace, snapshot: &Snapshot, job: u32, json: bool) -> Result<(), CliError> {
+fn print_job(
+    context: &Context<'_>,
+    workspace: &Workspace,
+    snapshot: &Snapshot,
+    job: u32,
+    json: bool,
+) -> Result<(), CliError> {
     let id = snapshot.jobs()[job as usize].id;
     if json {
         let statepoint = workspace.statepoint(&id)?;
-        context.term.line(format_args!("{{\"id\": \"{id}\", \"statepoint\": {}}}", statepoint.object().dumps()))?;
+        context.term.line(format_args!(
+            "{{\"id\": \"{id}\", \"statepoint\": {}}}",
+            statepoint.object().dumps()
+        ))?;
     } else {
         context.term.line(id)?;
     }
@@ -44,7 +53,9 @@ fn warn_if_unknown(context: &Context<'_>, snapshot: &Snapshot, key: &Key) {
     if snapshot.key(key).is_some() || snapshot.jobs().is_empty() {
         return;
     }
-    context.term.warn(format_args!("no job has the key `{key}`"));
+    context
+        .term
+        .warn(format_args!("no job has the key `{key}`"));
     let similarity = |other: &str| strsim::jaro_winkler(&key.to_string(), other);
     let known = snapshot.keys().iter().map(|index| index.key.to_string());
     let nearest = known.max_by(|a, b| similarity(a).total_cmp(&similarity(b)));

@@ -12,7 +12,9 @@ pub(in crate::cli) fn run(context: &Context<'_>, args: &JobArgs) -> Result<Exit,
         None | Some("-") => parse_lines(&read_stdin()?),
         Some(text) => parse(text),
     };
-    let value = value.map_err(|error| CliError::from(error).with_hint("a state point is JSON such as '{\"angle\": 45}'"))?;
+    let value = value.map_err(|error| {
+        CliError::from(error).with_hint("a state point is JSON such as '{\"angle\": 45}'")
+    })?;
     let statepoint = StatePoint::from_value(value)?;
     let id = statepoint.id();
     if args.create {

@@ -15,7 +15,9 @@ pub(in crate::cli) fn run(context: &Context<'_>, args: &MountArgs) -> Result<Exi
         None => mount::resolve_mountpoint(&mount::default_mountpoint(project.root()))?,
     };
     if !(0.01..=86400.0).contains(&args.refresh) {
-        return Err(CliError::usage("`--refresh` must be between 0.01 and 86400 seconds"));
+        return Err(CliError::usage(
+            "`--refresh` must be between 0.01 and 86400 seconds",
+        ));
     }
     let options = MountOptions {
         project: project.root().to_owned(),
@@ -31,7 +33,9 @@ pub(in crate::cli) fn run(context: &Context<'_>, args: &MountArgs) -> Result<Exi
     let observer = context.term.progress();
     if args.foreground {
         let load = || load_catalog(&workspace, &observer);
-        mount::serve(&options, load, |outcome| announce(context, &options, outcome))?;
+        mount::serve(&options, load, |outcome| {
+            announce(context, &options, outcome)
+        })?;
     } else {
         let outcome = mount::start(&options, &observer)?;
         announce(context, &options, outcome);
@@ -42,10 +46,16 @@ pub(in crate::cli) fn run(context: &Context<'_>, args: &MountArgs) -> Result<Exi
 fn announce(context: &Context<'_>, options: &MountOptions, outcome: Outcome) {
     let (project, mountpoint) = (options.project.display(), options.mountpoint.display());
     match outcome {
-        Outcome::Mounted => context.term.note(format_args!("mounted {project} at {mountpoint}")),
+        Outcome::Mounted => context
+            .term
+            .note(format_args!("mounted {project} at {mountpoint}")),
         Outcome::AlreadyMounted { pid } => {
-            let pid = pid.map(|pid| format!(" by process {pid}")).unwrap_or_default();
-            context.term.note(format_args!("{project} is mounted already at {mountpoint}{pid}"));
+            let pid = pid
+                .map(|pid| format!(" by process {pid}"))
+                .unwrap_or_default();
+            context.term.note(format_args!(
+                "{project} is mounted already at {mountpoint}{pid}"
+            ));
         }
     }
 }
@@ -55,7 +65,11 @@ pub(in crate::cli) fn serve(_: &Context<'_>, args: &ServeArgs) -> Result<Exit, C
     let options: MountOptions = parse(args)?;
     start_threads(options.io_threads);
     let workspace = Project::discover(&options.project)?.workspace();
-    mount::serve_as_daemon(&options, |observer| load_catalog(&workspace, observer), io::stdout())?;
+    mount::serve_as_daemon(
+        &options,
+        |observer| load_catalog(&workspace, observer),
+        io::stdout(),
+    )?;
     Ok(Exit::Done)
 }
 
@@ -67,5 +81,6 @@ pub(in crate::cli) fn watchdog(args: &ServeArgs) -> Result<Exit, CliError> {
 }
 
 fn parse<T: for<'de> serde::Deserialize<'de>>(args: &ServeArgs) -> Result<T, CliError> {
-    mount::parse_argument(&args.options).ok_or_else(|| CliError::usage("this command is for `sweepfs mount` alone"))
+    mount::parse_argument(&args.options)
+        .ok_or_else(|| CliError::usage("this command is for `sweepfs mount` alone"))
 }

@@ -33,8 +33,13 @@ pub(in crate::cli) fn run(context: &Context<'_>, args: &MountsArgs) -> Result<Ex
     for line in table.lines() {
         context.term.line(line)?;
     }
-    if records.iter().any(|record| record.state() == MountState::Dead) {
-        context.term.hint("`sweepfs unmount --all` removes dead mounts, `sweepfs mount` mounts again");
+    if records
+        .iter()
+        .any(|record| record.state() == MountState::Dead)
+    {
+        context
+            .term
+            .hint("`sweepfs unmount --all` removes dead mounts, `sweepfs mount` mounts again");
     }
     Ok(Exit::Done)
 }

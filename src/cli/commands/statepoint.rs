@@ -11,7 +11,9 @@ pub(in crate::cli) fn run(context: &Context<'_>, args: &StatepointArgs) -> Resul
     if !args.jobs.is_empty() {
         let names: Vec<_> = args.jobs.iter().map(String::as_str).collect();
         for id in context.resolve_jobs(&workspace, &names)? {
-            context.term.line(workspace.statepoint(&id)?.object().dumps())?;
+            context
+                .term
+                .line(workspace.statepoint(&id)?.object().dumps())?;
         }
         return Ok(Exit::Done);
     }

@@ -18,7 +18,9 @@ pub(in crate::cli) fn run(context: &Context<'_>, args: &UnmountArgs) -> Result<E
     };
     for mountpoint in mountpoints {
         registry.unmount(&mountpoint)?;
-        context.term.note(format_args!("unmounted {}", mountpoint.display()));
+        context
+            .term
+            .note(format_args!("unmounted {}", mountpoint.display()));
     }
     Ok(Exit::Done)
 }
@@ -27,10 +29,14 @@ pub(in crate::cli) fn run(context: &Context<'_>, args: &UnmountArgs) -> Result<E
 fn of_this_project(context: &Context<'_>, registry: &Registry) -> Result<Vec<PathBuf>, CliError> {
     let project = context.project()?;
     let records = registry.records()?.into_iter();
-    let own = records.filter(|record| record.project == project.root() && record.state() != MountState::Elsewhere);
+    let own = records.filter(|record| {
+        record.project == project.root() && record.state() != MountState::Elsewhere
+    });
     let mountpoints: Vec<_> = own.map(|record| record.mountpoint).collect();
     if mountpoints.is_empty() {
-        return Ok(vec![mount::resolve_mountpoint(&mount::default_mountpoint(project.root()))?]);
+        return Ok(vec![mount::resolve_mountpoint(
+            &mount::default_mountpoint(project.root()),
+        )?]);
     }
     Ok(mountpoints)
 }

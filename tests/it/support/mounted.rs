@@ -1,0 +1,127 @@
+//! Real mounts.
+
+use super::env::{Env, Ran};
+use super::{skip, wait_until};
+use std::collections::BTreeMap;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// Tells whether this machine can mount; in CI it must.
+pub(crate) fn can_mount() -> bool {
+    let usable = std::fs::OpenOptions::new()
+        .read(true)
+        .write(true)
+        .open("/dev/fuse")
+        .is_ok();
+    if !usable {
+        skip("/dev/fuse cannot be opened");
+    }
+    usable
+}
+
+/// Mounts a project on its `views` folder.
+#[track_caller]
+pub(crate) fn mount(env: &Env, root: &Path) -> PathBuf {
+    let ran = env.run(root, &["mount"]);
+    assert!(ran.stderr.starts_with("mounted "), "{ran:?}");
+    ran.success();
+    root.join("views")
+}
+
+/// Returns the daemon's process id.
+pub(crate) fn daemon_pid(env: &Env, mountpoint: &Path) -> i32 {
+    let records = env.run(&env.home(), &["mounts", "--json"]);
+    let lines = records
+        .success()
+        .lines()
+        .map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
+    let of_this = lines.filter(|record| record["mountpoint"] == mountpoint.to_str().unwrap());
+    of_this
+        .last()
+        .and_then(|record| record["pid"].as_i64())
+        .unwrap() as i32
+}
+
+/// Returns the process id of a daemon's watchdog.
+pub(crate) fn watchdog_pid(daemon: i32) -> Option<i32> {
+    let children = std::fs::read_to_string(format!("/proc/{daemon}/task/{daemon}/children"))
+        .unwrap_or_default();
+    let by_any_thread = std::fs::read_dir(format!("/proc/{daemon}/task"))
+        .into_iter()
+        .flatten()
+        .flatten();
+    let others =
+        by_any_thread.filter_map(|task| std::fs::read_to_string(task.path().join("children")).ok());
+    let all: String = others.chain([children]).collect();
+    all.split_whitespace()
+        .filter_map(|pid| pid.parse().ok())
+        .find(|pid| {
+            std::fs::read_to_string(format!("/proc/{pid}/comm"))
+                .is_ok_and(|comm| comm.trim() == "mount-watchdog")
+        })
+}
+
+/// Sends a signal.
+pub(crate) fn kill(pid: i32, signal: &str) {
+    let pid = pid.to_string();
+    assert!(
+        Command::new("kill")
+            .args(["-s", signal, &pid])
+            .status()
+            .unwrap()
+            .success()
+    );
+}
+
+/// Tells whether anything is mounted on a directory.
+pub(crate) fn is_mounted(mountpoint: &Path) -> bool {
+    let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap();
+    let name = mountpoint.to_str().unwrap().replace(' ', "\\040");
+    mounts
+        .lines()
+        .any(|line| line.split(' ').nth(4) == Some(&name))
+}
+
+/// Waits until a directory is an ordinary empty one.
+#[track_caller]
+pub(crate) fn wait_until_plain(mountpoint: &Path) -> std::time::Duration {
+    wait_until("an ordinary empty directory", || {
+        !is_mounted(mountpoint)
+            && std::fs::read_dir(mountpoint).is_ok_and(|entries| entries.count() == 0)
+    })
+}
+
+/// Runs `find DIR -type l` and reads each link: path below `dir` to the last component of the
+/// target, the id.
+pub(crate) fn links(dir: &Path) -> BTreeMap<String, String> {
+    let mut command = Command::new("find");
+    command
+        .arg(dir)
+        .args(["-type", "l", "-printf", "%P\\0%l\\0"]);
+    let ran = command.output().unwrap();
+    assert!(ran.status.success() && ran.stderr.is_empty(), "{ran:?}");
+    let mut fields = ran.stdout.split(|&b| b == 0);
+    let mut links = BTreeMap::new();
+    while let (Some(path), Some(target)) = (fields.next(), fields.next()) {
+        let target = Path::new(std::ffi::OsStr::from_bytes(target));
+        assert!(target.is_absolute() && target.is_dir(), "{target:?}");
+        let id = target.file_name().unwrap().to_str().unwrap().to_owned();
+        links.insert(String::from_utf8_lossy(path).into_owned(), id);
+    }
+    links
+}
+
+/// Runs a program and returns its output; it must say nothing on standard error.
+#[track_caller]
+pub(crate) fn quietly(program: &str, args: &[&str], dir: &Path) -> String {
+    let mut command = Command::new(program);
+    command.args(args).current_dir(dir).env("LC_ALL", "C.UTF-8");
+    let ran = Ran::of(command);
+    assert_eq!(
+        (ran.code, ran.stderr.as_str()),
+        (Some(0), ""),
+        "{program} {args:?}"
+    );
+    ran.stdout
+}
