@@ -114,7 +114,7 @@ impl Index {
         let mut builder = Builder::default();
         for (job, object) in objects.into_iter().enumerate() {
             visit(object, &mut |key, leaf| {
-                builder.add(key, leaf, job as JobIdx)
+                builder.add(key, leaf, job as JobIdx);
             });
         }
         builder.finish()

@@ -94,7 +94,7 @@ impl Filesystem for Adapter {
     fn lookup(&self, _: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
         match self.fs.lookup(parent.0, name.as_bytes()) {
             Ok((attributes, lifetime)) => {
-                reply.entry(&duration(lifetime), &self.file_attr(attributes), GENERATION)
+                reply.entry(&duration(lifetime), &self.file_attr(attributes), GENERATION);
             }
             Err(FsError::NotFound(lifetime)) => {
                 // Inode number 0 is "no such entry" in a form that the kernel may keep.

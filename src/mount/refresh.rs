@@ -152,7 +152,7 @@ impl Refresher {
         match watched {
             Ok(watcher) => self.watcher = Some(watcher),
             Err(error) => {
-                tracing::warn!("cannot watch the workspace, checking it instead: {error}")
+                tracing::warn!("cannot watch the workspace, checking it instead: {error}");
             }
         }
     }

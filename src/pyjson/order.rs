@@ -91,7 +91,7 @@ impl Hash for Value {
             Self::Float(float) if float.is_nan() => f64::NAN.to_bits().hash(state),
             Self::Float(float) => float.to_bits().hash(state),
             Self::Null | Self::Bool(_) | Self::List(_) | Self::Object(_) => {
-                canonical(self).hash(state)
+                canonical(self).hash(state);
             }
         }
     }

@@ -23,7 +23,7 @@ impl Workspace {
     pub fn list(&self) -> fsx::Result<Listing> {
         let mut listing = Listing::default();
         let result = fsx::for_each_entry(self.dir(), |name, kind| {
-            self.sort_entry(&mut listing, name, kind)
+            self.sort_entry(&mut listing, name, kind);
         });
         match result {
             Err(error) if error.kind() == io::ErrorKind::NotFound && !self.dir().is_symlink() => {}

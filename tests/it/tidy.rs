@@ -108,7 +108,7 @@ impl Source {
 fn violations(source: &Source) -> Vec<String> {
     let mut found = Vec::new();
     let mut add = |number: usize, what: String| {
-        found.push(format!("{}:{}: {what}", source.path.display(), number + 1))
+        found.push(format!("{}:{}: {what}", source.path.display(), number + 1));
     };
     let allowed = MODULES
         .iter()

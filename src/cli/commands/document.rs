@@ -36,7 +36,7 @@ fn parse_edits(assignments: &[&str], deleted: &[String]) -> Result<Vec<Edit>, Cl
     for assignment in assignments {
         match assignment.split_once('=') {
             Some((key, value)) if !key.is_empty() => {
-                edits.push(Edit::Set(Key::parse(key), parse_value(value)))
+                edits.push(Edit::Set(Key::parse(key), parse_value(value)));
             }
             _ => return Err(CliError::usage(format!("`{assignment}` is not KEY=VALUE"))),
         }

@@ -34,7 +34,7 @@ pub(in crate::cli) fn run(context: &Context<'_>, args: &MountArgs) -> Result<Exi
     if args.foreground {
         let load = || load_catalog(&workspace, &observer);
         mount::serve(&options, load, |outcome| {
-            announce(context, &options, outcome)
+            announce(context, &options, outcome);
         })?;
     } else {
         let outcome = mount::start(&options, &observer)?;

@@ -36,9 +36,9 @@ pub(crate) fn daemon_pid(env: &Env, mountpoint: &Path) -> i32 {
         .success()
         .lines()
         .map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
-    let of_this = lines.filter(|record| record["mountpoint"] == mountpoint.to_str().unwrap());
+    let mut of_this = lines.filter(|record| record["mountpoint"] == mountpoint.to_str().unwrap());
     of_this
-        .last()
+        .next_back()
         .and_then(|record| record["pid"].as_i64())
         .unwrap() as i32
 }
