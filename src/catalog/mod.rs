@@ -15,10 +15,11 @@ use crate::filter::{Filter, Term};
 use crate::fsx::{self, FsError, TimeNs};
 use crate::report::{Observer, Problem, Silent};
 use crate::statepoint::{JobId, Key};
-use crate::workspace::Workspace;
+use crate::workspace::{Listing, Workspace};
 use index::Index;
 use roaring::RoaringBitmap;
 use std::collections::BTreeMap;
+use std::io::ErrorKind;
 use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -188,7 +189,14 @@ impl Catalog {
 
     fn relist(&mut self, now: TimeNs, observer: &dyn Observer) -> Result<bool, FsError> {
         let modified = self.workspace.modified()?;
-        let listing = self.workspace.list()?;
+        let listing = match self.workspace.list() {
+            // A link that leads nowhere is an error at first, and an empty workspace once it led
+            // somewhere.
+            Err(error) if error.kind() == ErrorKind::NotFound && self.snapshot.generation > 0 => {
+                Listing::default()
+            }
+            listing => listing?,
+        };
         let old = &self.snapshot.jobs;
         let listed = |id: &JobId| listing.ids.binary_search(id).is_ok();
         let gone: Vec<_> = old

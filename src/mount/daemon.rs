@@ -53,7 +53,12 @@ pub struct MountOptions {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Outcome {
     /// The tree can be listed.
-    Mounted,
+    Mounted {
+        /// Jobs in it.
+        n_jobs: usize,
+        /// Entries of the workspace that are left out.
+        n_problems: usize,
+    },
     /// It could be before.
     AlreadyMounted {
         /// The daemon that serves it, if it is known.
@@ -173,11 +178,15 @@ pub fn serve(
     preflight::require()?;
     let made = mountpoint::prepare(&options.mountpoint, &options.workspace)? == Made::Yes;
     let made_before = record.is_some_and(|record| record.made_mountpoint);
-    let result = load()
-        .map_err(MountError::from)
-        .and_then(|catalog| Mount::new(options, catalog, made || made_before));
-    let mount = match result {
-        Ok(mount) => mount,
+    let mounted = || {
+        let catalog = load()?;
+        let snapshot = catalog.snapshot();
+        let (n_jobs, n_problems) = (snapshot.jobs().len(), snapshot.problems().len());
+        let mount = Mount::new(options, catalog, made || made_before)?;
+        Ok((mount, Outcome::Mounted { n_jobs, n_problems }))
+    };
+    let (mount, outcome) = match mounted() {
+        Ok(mounted) => mounted,
         Err(error) => {
             if made {
                 let _ = fsx::remove_dir(&options.mountpoint);
@@ -186,7 +195,7 @@ pub fn serve(
         }
     };
     drop(lock);
-    ready(Outcome::Mounted);
+    ready(outcome);
     mount.run()
 }
 

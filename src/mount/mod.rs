@@ -121,7 +121,9 @@ impl MountError {
                 Some("`sweepfs doctor` checks everything a mount needs".to_owned())
             }
             Self::NotMounted(_) => Some("`sweepfs mounts` lists what is mounted".to_owned()),
-            Self::File(error) if error.action == "create the directory" => {
+            Self::File(error)
+                if matches!(error.action, "create the directory" | "find the directory") =>
+            {
                 Some("name a directory you can write to: `sweepfs mount DIR`".to_owned())
             }
             _ => None,

@@ -1,1 +1,405 @@
-//! x
+//! `docs/semantics.md`, promise by promise.
+
+use crate::support::env::{Env, write_job};
+use crate::support::mounted::{
+    can_mount, daemon_pid, kill, links, mount, quietly, wait_until_plain,
+};
+use crate::support::tree::{load, serve, walk_view};
+use crate::support::wait_until;
+use std::os::unix::fs::MetadataExt;
+use std::path::PathBuf;
+
+const PAGE: &str = include_str!("../../docs/semantics.md");
+
+/// Asserts that the page makes a promise in these words.
+#[track_caller]
+fn promise(text: &str) {
+    let promises = PAGE.lines().filter_map(|line| line.strip_prefix("* "));
+    assert!(
+        promises.into_iter().any(|promise| promise == text),
+        "not promised: {text}"
+    );
+}
+
+#[test]
+fn every_promise_has_a_test() {
+    let tests = include_str!("semantics.rs")
+        .replace("\\\"", "\"")
+        .replace("\\\\", "\\");
+    let unproven: Vec<_> = PAGE
+        .lines()
+        .filter_map(|line| line.strip_prefix("* "))
+        .filter(|text| !tests.contains(text))
+        .collect();
+    assert!(unproven.is_empty(), "{unproven:#?}");
+}
+
+/// The paths of `view` for some state points.
+fn paths(statepoints: &[&str]) -> Vec<String> {
+    let env = Env::new();
+    let root = env.project("p");
+    for statepoint in statepoints {
+        write_job(&root, statepoint);
+    }
+    let mut paths: Vec<_> = walk_view(&serve(load(&root).snapshot()))
+        .into_keys()
+        .collect();
+    paths.sort();
+    paths
+}
+
+/// A mounted project with the jobs `a` = 1 and 2.
+fn mounted() -> Option<(Env, PathBuf, PathBuf)> {
+    if !can_mount() {
+        return None;
+    }
+    let env = Env::new();
+    let root = env.project("p");
+    env.run(&root, &["create", "a=1,2"]).success();
+    let views = mount(&env, &root);
+    Some((env, root, views))
+}
+
+#[test]
+fn paths_are_those_of_signac() {
+    promise(
+        "The path of a job is `key/value/key/value/…/job` over the parameters that are not the same in all jobs: those with the fewest distinct values first, then by name. For every project that `signac view` accepts, the paths are the same.",
+    );
+    let jobs = [
+        r#"{"z": 0, "b": 0, "k": "const", "c": 0}"#,
+        r#"{"z": 1, "b": 1, "k": "const", "c": 1}"#,
+        r#"{"z": 2, "b": 0, "k": "const", "c": 0}"#,
+    ];
+    assert_eq!(
+        paths(&jobs),
+        ["b/0/c/0/z/0/job", "b/0/c/0/z/2/job", "b/1/c/1/z/1/job"]
+    );
+    // Against signac itself: `signac::mounted_views_equal_those_of_signac`.
+}
+
+#[test]
+fn nested_and_missing_parameters() {
+    promise(
+        "Nested parameters have dotted names, `init.seed`; a parameter that a job lacks is skipped in its path.",
+    );
+    assert_eq!(
+        paths(&[
+            r#"{"init": {"seed": 1}}"#,
+            r#"{"init": {"seed": 2}}"#,
+            r#"{"b": 1}"#
+        ]),
+        ["b/1/job", "init.seed/1/job", "init.seed/2/job"]
+    );
+}
+
+#[test]
+fn links_lead_to_the_workspace() {
+    promise(
+        "`job` is a link to the job's directory in the workspace, by its absolute path. Data is read and written there, never through the mount.",
+    );
+    let Some((env, root, views)) = mounted() else {
+        return;
+    };
+    let id = env.run(&root, &["find", "a=1"]).success().trim().to_owned();
+    let link = views.join("view/a/1/job");
+    assert_eq!(
+        std::fs::read_link(&link).unwrap(),
+        root.join("workspace").join(id)
+    );
+    std::fs::write(link.join("x"), "y").unwrap();
+    assert_ne!(
+        std::fs::metadata(&link).unwrap().dev(),
+        std::fs::metadata(&views).unwrap().dev()
+    );
+}
+
+#[test]
+fn every_job_is_there_once() {
+    promise(
+        "Every sound job is in `view/` exactly once. Jobs that would share a path, because they differ only in empty objects, say, get a further level `id/<id>`.",
+    );
+    let shared = paths(&[r#"{"a": {}}"#, r#"{"a": {"b": {}}}"#, r#"{"c": 1}"#]);
+    assert_eq!(shared.len(), 3);
+    assert!(
+        shared[1].starts_with("id/b64d96a034f7bf16") || shared[2].starts_with("id/"),
+        "{shared:?}"
+    );
+}
+
+#[test]
+fn a_single_job() {
+    promise("A single job needs no parameters to tell it from others: it is `view/job`.");
+    assert_eq!(paths(&[r#"{"a": 1}"#]), ["job"]);
+}
+
+#[test]
+fn names_of_values() {
+    promise(
+        "Values are named as Python's `str` names them: `0.1`, `1e-05`, `True`, `None`, `(1, 2)`; strings as they are.",
+    );
+    let jobs = ["0.1", "1e-5", "true", "null", "[1, 2]", "\"as it is\""]
+        .map(|value| format!("{{\"a\": {value}}}"));
+    let jobs: Vec<_> = jobs.iter().map(String::as_str).collect();
+    assert_eq!(
+        paths(&jobs),
+        [
+            "a/(1, 2)/job",
+            "a/0.1/job",
+            "a/1e-05/job",
+            "a/None/job",
+            "a/True/job",
+            "a/as it is/job"
+        ]
+    );
+    promise(
+        "In names, `/` is `%2F`, NUL is `%00`, and a `%` before two hex digits is `%25`; so every name can be turned back into its value.",
+    );
+    assert_eq!(
+        paths(&[
+            r#"{"a": "x/y"}"#,
+            r#"{"a": "\u0000"}"#,
+            r#"{"a": "%2F"}"#,
+            r#"{"a": "5%"}"#
+        ]),
+        ["a/%00/job", "a/%252F/job", "a/5%/job", "a/x%2Fy/job"]
+    );
+    promise(
+        "A string that no file name can hold (empty, `.`, `..`, or with a lone surrogate) is shown in JSON quotes, and so is a string whose name another type has already: `\"1\"` beside `1`.",
+    );
+    assert_eq!(
+        paths(&[
+            r#"{"a": ""}"#,
+            r#"{"a": "."}"#,
+            r#"{"a": ".."}"#,
+            r#"{"a": "\ud800"}"#,
+            r#"{"a": "1"}"#,
+            r#"{"a": 1}"#
+        ]),
+        [
+            "a/\"\"/job",
+            "a/\".\"/job",
+            "a/\"..\"/job",
+            "a/\"1\"/job",
+            "a/\"\\ud800\"/job",
+            "a/1/job"
+        ]
+    );
+    promise(
+        "A name longer than 255 bytes is cut and ends in `~` and 8 hex digits of the MD5 of the whole name.",
+    );
+    let long = format!("{{\"a\": \"{}\"}}", "x".repeat(300));
+    assert_eq!(
+        paths(&[&long, r#"{"a": 1}"#]),
+        [
+            "a/1/job".to_owned(),
+            format!("a/{}~8a4876ea/job", "x".repeat(246))
+        ]
+    );
+}
+
+#[test]
+fn names_of_parameters() {
+    promise(
+        "A parameter called `job` is shown as `sp.job`; and one called `id` as `sp.id` where there is a level `id/<id>`. Dots inside the name of a parameter are `%2E`.",
+    );
+    assert_eq!(
+        paths(&[r#"{"job": 1}"#, r#"{"job": 2}"#]),
+        ["sp.job/1/job", "sp.job/2/job"]
+    );
+    assert_eq!(
+        paths(&[r#"{"id": 1}"#, r#"{"id": 2}"#]),
+        ["id/1/job", "id/2/job"]
+    );
+    assert_eq!(
+        paths(&[r#"{"id": 1}"#, r#"{"a": {}}"#, r#"{"b": {}}"#])
+            .last()
+            .map(String::as_str),
+        Some("sp.id/1/job")
+    );
+    assert_eq!(
+        paths(&[r#"{"a.b": 1}"#, r#"{"a.b": 2}"#]),
+        ["a%2Eb/1/job", "a%2Eb/2/job"]
+    );
+}
+
+#[test]
+fn what_is_found_without_being_listed() {
+    promise(
+        "Another spelling of a value is found too, though not listed: `4.5e1` leads to `45.0`, `true` to `True`.",
+    );
+    promise(
+        "In `id/`, the beginning of an id is found if it has at least 4 digits and no other job's id begins with it.",
+    );
+    if !can_mount() {
+        return;
+    }
+    let env = Env::new();
+    let root = env.project("p");
+    env.run(&root, &["create", "x=45.0,true"]).success();
+    let views = mount(&env, &root);
+    assert!(views.join("view/x/4.5e1/job").exists() && views.join("view/x/true/job").exists());
+    assert_eq!(quietly("ls", &["view/x"], &views), "45.0\nTrue\n");
+    let id = env
+        .run(&root, &["find", "x=45.0"])
+        .success()
+        .trim()
+        .to_owned();
+    assert!(views.join("id").join(&id[..4]).exists() && !views.join("id").join(&id[..3]).exists());
+    assert_eq!(links(&views.join("id")).len(), 2);
+}
+
+#[test]
+fn changes_show() {
+    promise(
+        "A change made on this host shows within a second: a new job, a removed job, a parameter that begins to vary. On network file systems, a change made on another host shows after `--refresh` seconds, 5 by default.",
+    );
+    promise(
+        "A job that is being created, or is damaged, is not shown until its state point is whole.",
+    );
+    let Some((_env, root, views)) = mounted() else {
+        return;
+    };
+    let dir = write_job(&root, r#"{"a": 1, "b": 2}"#);
+    wait_until("the parameter", || views.join("view/b/2/a/1/job").exists());
+    std::fs::remove_dir_all(dir).unwrap();
+    wait_until("the old shape", || {
+        views.join("view/a/1/job").exists() && !views.join("view/b").exists()
+    });
+    let half = write_job(&root, r#"{"a": 3}"#).join("signac_statepoint.json");
+    wait_until("the job", || views.join("view/a/3/job").exists());
+    std::fs::write(&half, "{\"a\"").unwrap();
+    std::fs::rename(half.parent().unwrap(), root.join("moved")).unwrap();
+    wait_until("its end", || !views.join("view/a/3").exists());
+    std::fs::rename(root.join("moved"), half.parent().unwrap()).unwrap();
+    std::thread::sleep(std::time::Duration::from_millis(300));
+    assert!(!views.join("view/a/3").exists());
+    std::fs::write(&half, "{\"a\": 3}").unwrap();
+    wait_until("the whole job", || views.join("view/a/3/job").exists());
+}
+
+#[test]
+fn listings_are_of_one_moment() {
+    promise(
+        "A directory that is being read is listed as it was when the reading began: nothing is left out or listed twice because of a change.",
+    );
+    let env = Env::new();
+    let root = env.project("p");
+    env.run(&root, &["create", "a=0:99:1"]).success();
+    let mut catalog = load(&root);
+    let fs = serve(catalog.snapshot());
+    let (view, _) = fs.lookup(sweepfs::mount::ROOT, b"view").unwrap();
+    let (a, _) = fs.lookup(view.ino, b"a").unwrap();
+    let (mut names, mut offset) = (Vec::new(), 0);
+    for round in 0.. {
+        let n_before = names.len();
+        fs.list(a.ino, offset, |entry| {
+            let full = names.len() == n_before + 7;
+            if !full {
+                names.push(String::from_utf8_lossy(entry.name).into_owned());
+                offset = entry.next;
+            }
+            full
+        })
+        .unwrap();
+        if names.len() == n_before {
+            break;
+        }
+        // Change something, also what the listing stands at.
+        write_job(&root, &format!("{{\"a\": {}}}", -1 - round));
+        let last = names
+            .last()
+            .and_then(|name| name.parse::<i64>().ok())
+            .unwrap_or(0);
+        let _ = std::fs::remove_dir_all(write_job(&root, &format!("{{\"a\": {last}}}")));
+        catalog.refresh(0).unwrap();
+        fs.update(catalog.snapshot());
+    }
+    let expected: Vec<_> = [".", ".."]
+        .map(str::to_owned)
+        .into_iter()
+        .chain((0..100).map(|n| n.to_string()))
+        .collect();
+    assert_eq!(names, expected);
+}
+
+#[test]
+fn inodes_and_times() {
+    promise(
+        "An inode number belongs to a path: it is the same after a change and after mounting again.",
+    );
+    promise(
+        "A directory's time is that of the newest job below it, and a job's time is when its state point was written; neither is ever the present.",
+    );
+    let Some((env, root, views)) = mounted() else {
+        return;
+    };
+    let stat = |path: &str| std::fs::symlink_metadata(views.join(path)).unwrap();
+    let before = stat("view/a/1/job");
+    write_job(&root, r#"{"a": 0}"#);
+    wait_until("a change", || views.join("view/a/0/job").exists());
+    assert_eq!(stat("view/a/1/job").ino(), before.ino());
+    env.run(&root, &["unmount"]).success();
+    mount(&env, &root);
+    assert_eq!(stat("view/a/1/job").ino(), before.ino());
+    assert_eq!(
+        stat("view/a/1/job").modified().unwrap(),
+        before.modified().unwrap()
+    );
+    let written = |path: &str| {
+        std::fs::metadata(views.join(path).join("signac_statepoint.json"))
+            .unwrap()
+            .modified()
+            .unwrap()
+    };
+    assert_eq!(
+        stat("view/a/1").modified().unwrap(),
+        written("view/a/1/job")
+    );
+    assert_eq!(stat("view/a").modified().unwrap(), written("view/a/0/job"));
+}
+
+#[test]
+fn limits() {
+    promise("The tree is read-only: an attempt to change it fails with \"Read-only file system\".");
+    promise(
+        "Only the user who mounted can look at it, unless it was mounted with `--allow-other`.",
+    );
+    promise("There are no extended attributes, and a mount exists on one host only.");
+    promise(
+        "When the process that serves a mount is killed, the mountpoint becomes an ordinary empty folder within moments.",
+    );
+    let Some((env, root, views)) = mounted() else {
+        return;
+    };
+    for refused in [
+        std::fs::write(views.join("x"), ""),
+        std::fs::remove_file(views.join("view/a/1/job")),
+        std::fs::remove_dir(views.join("view/a")),
+    ] {
+        assert_eq!(
+            refused.unwrap_err().kind(),
+            std::io::ErrorKind::ReadOnlyFilesystem
+        );
+    }
+    assert_eq!(quietly("getfattr", &["-d", "view/a"], &views), "");
+    let look = |dir: &std::path::Path| {
+        std::process::Command::new("setpriv")
+            .args(["--reuid=65534", "--clear-groups", "ls"])
+            .arg(dir)
+            .output()
+            .unwrap()
+    };
+    assert!(!look(&views).status.success());
+    std::fs::set_permissions(
+        env.path(),
+        std::os::unix::fs::PermissionsExt::from_mode(0o755),
+    )
+    .unwrap();
+    assert!(String::from_utf8_lossy(&look(&views).stderr).contains("Permission denied"));
+    let open = env.path().join("open");
+    env.run(&root, &["mount", "--allow-other", open.to_str().unwrap()])
+        .success();
+    assert_eq!(String::from_utf8_lossy(&look(&open).stdout), "id\nview\n");
+    kill(daemon_pid(&env, &views), "KILL");
+    wait_until_plain(&views);
+}

@@ -46,9 +46,17 @@ pub(in crate::cli) fn run(context: &Context<'_>, args: &MountArgs) -> Result<Exi
 fn announce(context: &Context<'_>, options: &MountOptions, outcome: Outcome) {
     let (project, mountpoint) = (options.project.display(), options.mountpoint.display());
     match outcome {
-        Outcome::Mounted => context
-            .term
-            .note(format_args!("mounted {project} at {mountpoint}")),
+        Outcome::Mounted { n_jobs, n_problems } => {
+            context.term.note(format_args!(
+                "mounted {project} at {mountpoint} ({n_jobs} jobs)"
+            ));
+            if n_problems > 0 {
+                context.term.warn(format_args!(
+                    "{n_problems} entries of the workspace are left out"
+                ));
+                context.term.hint("`sweepfs check` names them");
+            }
+        }
         Outcome::AlreadyMounted { pid } => {
             let pid = pid
                 .map(|pid| format!(" by process {pid}"))
