@@ -97,17 +97,24 @@ pub fn create_dir(path: &Path) -> Result<()> {
     at("create the directory", path, fs::create_dir(path))
 }
 
-/// Makes a directory and those above it that only its owner may enter.
+/// Makes a directory and those above it that only its owner may enter, and refuses one that
+/// belongs to somebody else, who could have put anything there.
 pub fn create_private_dir_all(path: &Path) -> Result<()> {
-    use std::os::unix::fs::DirBuilderExt;
-    at(
-        "create the directory",
-        path,
+    use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+    let create = || {
         fs::DirBuilder::new()
             .recursive(true)
             .mode(0o700)
-            .create(path),
-    )
+            .create(path)?;
+        if fs::metadata(path)?.uid() != rustix::process::geteuid().as_raw() {
+            return Err(io::Error::new(
+                io::ErrorKind::PermissionDenied,
+                "it belongs to another user",
+            ));
+        }
+        Ok(())
+    };
+    at("use the directory", path, create())
 }
 
 /// Removes an empty directory.

@@ -14,10 +14,11 @@ use crate::report::{Event, Observer};
 use fuser::{BackgroundSession, Config, MountOption, Session, SessionACL};
 use serde::{Deserialize, Serialize};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
 use std::ffi::OsStr;
 use std::io::{BufRead, BufReader, Write};
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::time::Duration;
 
@@ -83,8 +84,8 @@ enum Message {
 /// The command gives up after this long without a message.
 const SILENCE_MAX: Duration = Duration::from_secs(60);
 
-/// How often the daemon looks whether it was asked to end or was unmounted from outside.
-const TICK: Duration = Duration::from_millis(50);
+/// How often the daemon looks whether it was unmounted from outside.
+const TICK: Duration = Duration::from_secs(1);
 
 /// Starts a daemon and waits until its tree can be listed.
 pub fn start(options: &MountOptions, observer: &dyn Observer) -> Result<Outcome, MountError> {
@@ -117,8 +118,8 @@ pub fn start(options: &MountOptions, observer: &dyn Observer) -> Result<Outcome,
             Ok(Message::Failed { message, hint }) => {
                 return Err(MountError::DaemonFailed { message, hint });
             }
-            Err(mpsc::RecvTimeoutError::Disconnected) => return Err(MountError::DaemonDied(log)),
-            Err(mpsc::RecvTimeoutError::Timeout) => {
+            Err(RecvTimeoutError::Disconnected) => return Err(MountError::DaemonDied(log)),
+            Err(RecvTimeoutError::Timeout) => {
                 return Err(MountError::NotReady {
                     limit_s: SILENCE_MAX.as_secs(),
                     log,
@@ -215,7 +216,7 @@ struct Mount {
     registry: Registry,
     record: MountRecord,
     mount_id: u64,
-    ended: Arc<AtomicBool>,
+    signals: Receiver<()>,
 }
 
 impl Mount {
@@ -228,7 +229,7 @@ impl Mount {
             mountpoint: options.mountpoint.clone(),
             cause,
         };
-        let ended = catch_signals(options.ignore_hangup).map_err(refused)?;
+        let signals = catch_signals(options.ignore_hangup).map_err(refused)?;
         abort_on_panic();
         let started = refresh::now();
         let fs = Arc::new(ViewFs::new(catalog.snapshot(), &options.workspace, started));
@@ -275,15 +276,18 @@ impl Mount {
             registry,
             record,
             mount_id,
-            ended,
+            signals,
         })
     }
 
     fn run(self) -> Result<(), MountError> {
         let refresher = self.refresher;
         std::thread::spawn(move || refresher.run());
-        while !self.ended.load(Ordering::Relaxed) && !self.session.guard.is_finished() {
-            std::thread::sleep(TICK);
+        let ended = self.signals;
+        while ended.recv_timeout(TICK) == Err(RecvTimeoutError::Timeout) {
+            if self.session.guard.is_finished() {
+                break;
+            }
         }
         let mountpoint = &self.record.mountpoint;
         let detached = match table::mounted_at(mountpoint)? {
@@ -320,19 +324,17 @@ fn config(options: &MountOptions) -> Config {
     config
 }
 
-/// Returns a flag that SIGTERM and SIGINT set, and SIGHUP too if a terminal is served.
-fn catch_signals(ignore_hangup: bool) -> std::io::Result<Arc<AtomicBool>> {
-    let ended = Arc::new(AtomicBool::new(false));
-    for signal in [SIGTERM, SIGINT] {
-        signal_hook::flag::register(signal, Arc::clone(&ended))?;
-    }
-    let on_hangup = if ignore_hangup {
-        Arc::default()
-    } else {
-        Arc::clone(&ended)
-    };
-    signal_hook::flag::register(SIGHUP, on_hangup)?;
-    Ok(ended)
+/// Returns a channel that hears of SIGTERM and SIGINT, and of SIGHUP if a terminal is served.
+fn catch_signals(ignore_hangup: bool) -> std::io::Result<Receiver<()>> {
+    let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP])?;
+    let (sender, receiver) = mpsc::channel();
+    std::thread::spawn(move || {
+        for signal in signals.forever().filter(|&s| s != SIGHUP || !ignore_hangup) {
+            tracing::info!("received signal {signal}");
+            let _ = sender.send(());
+        }
+    });
+    Ok(receiver)
 }
 
 /// A handler that panics would leave the kernel waiting for its answer; a process that ends does

@@ -10,21 +10,15 @@
 //! for a disk or for a lock that is held longer than a moment. An inode number is a function of
 //! the path; so it stays valid when a new generation takes over, and needs no table.
 
+use super::generation::{Changes, Generation, ID_BIT, Inode, ROOT, Top};
 use crate::catalog::{JobIdx, Snapshot};
 use crate::fsx::{Capacity, TimeNs};
-use crate::view::{HASH_BITS, Node, NodeIdx, Tree, default_paths, other_spelling, path_hash};
+use crate::view::{HASH_BITS, ID_LEN, Node, NodeIdx, other_spelling, path_hash};
 use lru::LruCache;
-use std::collections::BTreeSet;
 use std::num::NonZeroUsize;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
-
-/// Inode number of the root.
-pub const ROOT: u64 = 1;
-
-/// Marks the inode numbers of `id/<id>`; the other 62 bits are the first of the id.
-const ID_BIT: u64 = 1 << 62;
 
 /// Marks the inode numbers of other spellings of a name.
 const ALIAS_BIT: u64 = 1 << HASH_BITS;
@@ -37,6 +31,9 @@ const AT_END: u64 = i64::MAX as u64;
 
 /// Listings under way that keep their generation.
 const LISTINGS_MAX: NonZeroUsize = NonZeroUsize::new(256).expect("not zero");
+
+/// Generations that listings under way may keep besides the current one.
+const KEPT_GENERATIONS_MAX: usize = 3;
 
 /// Other spellings that are remembered.
 const ALIASES_MAX: NonZeroUsize = NonZeroUsize::new(4096).expect("not zero");
@@ -109,43 +106,6 @@ pub struct DirEntry<'a> {
     pub next: u64,
 }
 
-/// What the kernel must forget when a generation replaces another.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Changes {
-    /// Names that appeared or vanished, each in the directory given by its inode number.
-    pub entries: BTreeSet<(u64, Box<[u8]>)>,
-    /// Directories whose listing changed and links whose target changed.
-    pub contents: BTreeSet<u64>,
-    /// Inodes of which only the attributes changed.
-    pub attributes: BTreeSet<u64>,
-}
-
-/// One state of everything that is served.
-#[derive(Debug)]
-struct Generation {
-    snapshot: Arc<Snapshot>,
-    view: Tree,
-    newest: TimeNs,
-}
-
-/// The directories above the trees.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Top {
-    Root,
-    View,
-    Id,
-}
-
-/// A resolved inode number.
-#[derive(Clone, Copy, Debug)]
-enum Inode {
-    Root,
-    IdDir,
-    IdLink(JobIdx),
-    InView(NodeIdx),
-    Alias,
-}
-
 /// The file system of one project.
 #[derive(Debug)]
 pub struct ViewFs {
@@ -181,7 +141,28 @@ impl ViewFs {
         let new = Arc::new(Generation::new(snapshot, self.started));
         let old = self.current();
         *self.current.write().unwrap_or_else(PoisonError::into_inner) = Arc::clone(&new);
+        self.drop_old_listings();
         old.changes(&new)
+    }
+
+    /// Lets go of the oldest generations, which listings that were never finished keep.
+    fn drop_old_listings(&self) {
+        let mut listings = locked(&self.listings);
+        let mut kept: Vec<Arc<Generation>> = Vec::new();
+        let mut dropped = Vec::new();
+        for (ino, generation) in listings.iter() {
+            if kept.iter().any(|other| Arc::ptr_eq(other, generation)) {
+                continue;
+            }
+            if kept.len() < KEPT_GENERATIONS_MAX {
+                kept.push(Arc::clone(generation));
+            } else {
+                dropped.push(*ino);
+            }
+        }
+        for ino in dropped {
+            listings.pop(&ino);
+        }
     }
 
     /// Returns what `statfs` shows.
@@ -431,7 +412,7 @@ impl ViewFs {
             ino,
             kind: Kind::Link,
             modified: jobs[job as usize].modified,
-            size_bytes: (self.target_prefix.len() + crate::view::ID_LEN) as u64,
+            size_bytes: (self.target_prefix.len() + ID_LEN) as u64,
         };
         let dir = |modified| Attributes {
             ino,
@@ -517,7 +498,7 @@ impl ViewFs {
         let Some(jobs) = generation.snapshot.find_prefix(text) else {
             return not_found(Lifetime::UntilChanged);
         };
-        let complete = text.len() == crate::view::ID_LEN;
+        let complete = text.len() == ID_LEN;
         let lifetime = if complete {
             Lifetime::UntilChanged
         } else {
@@ -531,154 +512,6 @@ impl ViewFs {
             self.attributes_of(generation, ino, Inode::IdLink(jobs.start)),
             lifetime,
         ))
-    }
-}
-
-impl Top {
-    /// The entries of the root in the order of listing.
-    const LISTED: [Self; 2] = [Self::View, Self::Id];
-
-    fn name(self) -> &'static str {
-        match self {
-            Self::Root => "",
-            Self::View => "view",
-            Self::Id => "id",
-        }
-    }
-
-    fn named(name: &[u8]) -> Option<Self> {
-        Self::LISTED
-            .into_iter()
-            .find(|top| top.name().as_bytes() == name)
-    }
-
-    fn ino(self) -> u64 {
-        match self {
-            Self::Root => ROOT,
-            Self::View | Self::Id => path_hash(ROOT, self.name().as_bytes()),
-        }
-    }
-}
-
-impl Generation {
-    fn new(snapshot: Arc<Snapshot>, started: TimeNs) -> Self {
-        let modified = |job: JobIdx| snapshot.jobs()[job as usize].modified;
-        let view = Tree::build(
-            default_paths(&snapshot, &snapshot.all()),
-            Top::View.ino(),
-            modified,
-        );
-        let newest = snapshot
-            .jobs()
-            .iter()
-            .map(|job| job.modified)
-            .max()
-            .unwrap_or(started);
-        Self {
-            view,
-            newest,
-            snapshot,
-        }
-    }
-
-    fn id_ino(&self, job: JobIdx) -> u64 {
-        ID_BIT | self.snapshot.jobs()[job as usize].id.leading_u64() >> 2
-    }
-
-    fn job_of_ino(&self, ino: u64) -> Option<JobIdx> {
-        let jobs = self.snapshot.jobs();
-        let wanted = ino & !ID_BIT;
-        let job = jobs.partition_point(|job| job.id.leading_u64() >> 2 < wanted) as JobIdx;
-        ((job as usize) < jobs.len() && self.id_ino(job) == ino).then_some(job)
-    }
-
-    fn n_entries(&self, inode: Inode) -> u32 {
-        match inode {
-            Inode::Root => Top::LISTED.len() as u32,
-            Inode::IdDir => self.snapshot.jobs().len() as u32,
-            Inode::InView(node) => self.view.entries(node).len() as u32,
-            Inode::IdLink(_) | Inode::Alias => 0,
-        }
-    }
-
-    fn changes(&self, new: &Self) -> Changes {
-        let mut changes = Changes::default();
-        self.add_view_changes(new, &mut changes);
-        self.add_id_changes(new, &mut changes);
-        if self.newest != new.newest {
-            changes.attributes.extend([ROOT, Top::Id.ino()]);
-        }
-        changes
-    }
-
-    fn add_view_changes(&self, new: &Self, changes: &mut Changes) {
-        for node in 0..self.view.len() as NodeIdx {
-            let ino = self.view.hash(node);
-            match new.view.find(ino) {
-                Some(now) => self.add_node_change(node, new, now, changes),
-                None => changes.add_entry(&self.view, node, &new.view),
-            }
-        }
-        for node in 1..new.view.len() as NodeIdx {
-            if self.view.find(new.view.hash(node)).is_none() {
-                changes.add_entry(&new.view, node, &self.view);
-            }
-        }
-    }
-
-    fn add_node_change(&self, node: NodeIdx, new: &Self, now: NodeIdx, changes: &mut Changes) {
-        let ino = self.view.hash(node);
-        let job = |generation: &Self, job: JobIdx| generation.snapshot.jobs()[job as usize];
-        match (self.view.node(node), new.view.node(now)) {
-            (Node::Leaf(before), Node::Leaf(after)) if job(self, before) == job(new, after) => {}
-            (Node::Leaf(_), Node::Leaf(_)) => {
-                changes.contents.insert(ino);
-            }
-            (Node::Dir { newest: before }, Node::Dir { newest: after }) => {
-                // Also another order: a reader half-way through would skip or repeat entries.
-                if !self
-                    .view
-                    .entries(node)
-                    .map(|entry| self.view.hash(entry))
-                    .eq(new.view.entries(now).map(|entry| new.view.hash(entry)))
-                {
-                    changes.contents.insert(ino);
-                }
-                if before.map(|b| job(self, b).modified) != after.map(|a| job(new, a).modified) {
-                    changes.attributes.insert(ino);
-                }
-            }
-            _ => changes.add_entry(&self.view, node, &new.view),
-        }
-    }
-
-    fn add_id_changes(&self, new: &Self, changes: &mut Changes) {
-        let mut add = |from: &Snapshot, to: &Snapshot| {
-            for job in from.jobs().iter().filter(|job| to.find(&job.id).is_none()) {
-                changes
-                    .entries
-                    .insert((Top::Id.ino(), job.id.to_string().into_bytes().into()));
-                changes.contents.insert(Top::Id.ino());
-            }
-        };
-        add(&self.snapshot, &new.snapshot);
-        add(&new.snapshot, &self.snapshot);
-    }
-}
-
-impl Changes {
-    /// Notes a node of `tree` that `other` lacks, unless its directory is lacking too: an entry
-    /// takes with it all below it.
-    fn add_entry(&mut self, tree: &Tree, node: NodeIdx, other: &Tree) {
-        let parent = tree.hash(tree.parent(node));
-        if other.find(parent).is_some() {
-            self.entries.insert((parent, tree.name(node).into()));
-        }
-    }
-
-    /// Tells whether nothing changed.
-    pub fn is_empty(&self) -> bool {
-        self.entries.is_empty() && self.contents.is_empty() && self.attributes.is_empty()
     }
 }
 

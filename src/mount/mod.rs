@@ -7,6 +7,7 @@
 mod adapter;
 mod daemon;
 mod fs;
+mod generation;
 mod mountpoint;
 mod path_text;
 mod preflight;
@@ -16,7 +17,8 @@ mod table;
 mod watchdog;
 
 pub use daemon::{MountOptions, Outcome, parse_argument, serve, serve_as_daemon, start};
-pub use fs::{Attributes, Changes, DirEntry, FsError, Kind, Lifetime, ROOT, ViewFs};
+pub use fs::{Attributes, DirEntry, FsError, Kind, Lifetime, ViewFs};
+pub use generation::{Changes, ROOT};
 pub use mountpoint::{default_mountpoint, resolve_mountpoint};
 pub use preflight::{Check, Verdict, checks};
 pub use registry::{MountRecord, MountState, Registry};

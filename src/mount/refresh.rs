@@ -1,7 +1,8 @@
 //! Keeps a mount current: a file watch wakes it up, the catalog decides what changed, and the
 //! kernel is told to forget.
 
-use super::fs::{Changes, ViewFs};
+use super::fs::ViewFs;
+use super::generation::Changes;
 use crate::catalog::Catalog;
 use crate::fsx::{self, TimeNs};
 use fuser::{INodeNo, Notifier};

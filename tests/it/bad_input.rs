@@ -57,16 +57,16 @@ fn spoil(root: &Path) -> Vec<(String, &'static str)> {
         &|dir| write(dir, b"{\"n\":"),
     );
     damage(1002, "is not JSON: not UTF-8 at line 1, column 8", &|dir| {
-        write(dir, b"{\"n\": \"\xff\"}")
+        write(dir, b"{\"n\": \"\xff\"}");
     });
     damage(1003, "belongs to the id ", &|dir| {
-        write(dir, b"{\"n\": -1}")
+        write(dir, b"{\"n\": -1}");
     });
     damage(1004, "has no state point file", &|dir| {
-        std::fs::remove_file(dir.join(file)).unwrap()
+        std::fs::remove_file(dir.join(file)).unwrap();
     });
     damage(1005, "is a JSON object, not a list", &|dir| {
-        write(dir, b"[1]")
+        write(dir, b"[1]");
     });
     damage(1006, "is not JSON: unexpected end", &|dir| write(dir, b""));
     damage(1007, "cannot be read: not a regular file", &|dir| {
@@ -74,10 +74,10 @@ fn spoil(root: &Path) -> Vec<(String, &'static str)> {
         std::fs::create_dir(dir.join(file)).unwrap();
     });
     damage(1008, "cannot be read: permission denied", &|dir| {
-        std::fs::set_permissions(dir, PermissionsExt::from_mode(0)).unwrap();
+        std::fs::set_permissions(dir, PermissionsExt::from_mode(0o0)).unwrap();
     });
     damage(1009, "is not JSON: nested too deeply", &|dir| {
-        write(dir, "[".repeat(100_000).as_bytes())
+        write(dir, "[".repeat(100_000).as_bytes());
     });
     std::fs::write(workspace.join(WHOLE), "").unwrap();
     expected.push((WHOLE.to_owned(), "a file, not a job directory"));

@@ -29,8 +29,8 @@ fn steps(markdown: &str) -> Vec<Step> {
                     command: command.to_owned(),
                     ..Step::default()
                 }),
-                (_, Some(more), Some(step)) => step.command += &format!("\n{more}"),
-                (_, _, Some(step)) => step.expected += &format!("{line}\n"),
+                (_, Some(more), Some(step)) => step.command.extend(["\n", more]),
+                (_, _, Some(step)) => step.expected.extend([line, "\n"]),
                 _ => panic!("output without a command: {line}"),
             },
             (false, _) => {}

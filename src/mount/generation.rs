@@ -1,0 +1,199 @@
+//! One immutable state of everything that is served, and what differs between two.
+
+use crate::catalog::{JobIdx, Snapshot};
+use crate::fsx::TimeNs;
+use crate::view::{Node, NodeIdx, Tree, default_paths, path_hash};
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+/// Inode number of the root.
+pub const ROOT: u64 = 1;
+
+/// Marks the inode numbers of `id/<id>`; the other 62 bits are the first of the id.
+pub(super) const ID_BIT: u64 = 1 << 62;
+
+/// What the kernel must forget when a generation replaces another.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Changes {
+    /// Names that appeared or vanished, each in the directory given by its inode number.
+    pub entries: BTreeSet<(u64, Box<[u8]>)>,
+    /// Directories whose listing changed and links whose target changed.
+    pub contents: BTreeSet<u64>,
+    /// Inodes of which only the attributes changed.
+    pub attributes: BTreeSet<u64>,
+}
+
+/// One state of everything that is served.
+#[derive(Debug)]
+pub(super) struct Generation {
+    pub(super) snapshot: Arc<Snapshot>,
+    pub(super) view: Tree,
+    /// When the newest job was created.
+    pub(super) newest: TimeNs,
+}
+
+/// The directories above the trees.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Top {
+    Root,
+    View,
+    Id,
+}
+
+/// A resolved inode number.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Inode {
+    Root,
+    IdDir,
+    IdLink(JobIdx),
+    InView(NodeIdx),
+    Alias,
+}
+
+impl Top {
+    /// The entries of the root in the order of listing.
+    pub(super) const LISTED: [Self; 2] = [Self::View, Self::Id];
+
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Root => "",
+            Self::View => "view",
+            Self::Id => "id",
+        }
+    }
+
+    pub(super) fn named(name: &[u8]) -> Option<Self> {
+        Self::LISTED
+            .into_iter()
+            .find(|top| top.name().as_bytes() == name)
+    }
+
+    pub(super) fn ino(self) -> u64 {
+        match self {
+            Self::Root => ROOT,
+            Self::View | Self::Id => path_hash(ROOT, self.name().as_bytes()),
+        }
+    }
+}
+
+impl Generation {
+    pub(super) fn new(snapshot: Arc<Snapshot>, started: TimeNs) -> Self {
+        let modified = |job: JobIdx| snapshot.jobs()[job as usize].modified;
+        let view = Tree::build(
+            default_paths(&snapshot, &snapshot.all()),
+            Top::View.ino(),
+            modified,
+        );
+        let newest = snapshot
+            .jobs()
+            .iter()
+            .map(|job| job.modified)
+            .max()
+            .unwrap_or(started);
+        Self {
+            view,
+            newest,
+            snapshot,
+        }
+    }
+
+    pub(super) fn id_ino(&self, job: JobIdx) -> u64 {
+        ID_BIT | self.snapshot.jobs()[job as usize].id.leading_u64() >> 2
+    }
+
+    pub(super) fn job_of_ino(&self, ino: u64) -> Option<JobIdx> {
+        let jobs = self.snapshot.jobs();
+        let wanted = ino & !ID_BIT;
+        let job = jobs.partition_point(|job| job.id.leading_u64() >> 2 < wanted) as JobIdx;
+        ((job as usize) < jobs.len() && self.id_ino(job) == ino).then_some(job)
+    }
+
+    pub(super) fn n_entries(&self, inode: Inode) -> u32 {
+        match inode {
+            Inode::Root => Top::LISTED.len() as u32,
+            Inode::IdDir => self.snapshot.jobs().len() as u32,
+            Inode::InView(node) => self.view.entries(node).len() as u32,
+            Inode::IdLink(_) | Inode::Alias => 0,
+        }
+    }
+
+    pub(super) fn changes(&self, new: &Self) -> Changes {
+        let mut changes = Changes::default();
+        self.add_view_changes(new, &mut changes);
+        self.add_id_changes(new, &mut changes);
+        if self.newest != new.newest {
+            changes.attributes.extend([ROOT, Top::Id.ino()]);
+        }
+        changes
+    }
+
+    fn add_view_changes(&self, new: &Self, changes: &mut Changes) {
+        for node in 0..self.view.len() as NodeIdx {
+            let ino = self.view.hash(node);
+            match new.view.find(ino) {
+                Some(now) => self.add_node_change(node, new, now, changes),
+                None => changes.add_entry(&self.view, node, &new.view),
+            }
+        }
+        for node in 1..new.view.len() as NodeIdx {
+            if self.view.find(new.view.hash(node)).is_none() {
+                changes.add_entry(&new.view, node, &self.view);
+            }
+        }
+    }
+
+    fn add_node_change(&self, node: NodeIdx, new: &Self, now: NodeIdx, changes: &mut Changes) {
+        let ino = self.view.hash(node);
+        let job = |generation: &Self, job: JobIdx| generation.snapshot.jobs()[job as usize];
+        match (self.view.node(node), new.view.node(now)) {
+            (Node::Leaf(before), Node::Leaf(after)) if job(self, before) == job(new, after) => {}
+            (Node::Leaf(_), Node::Leaf(_)) => {
+                changes.contents.insert(ino);
+            }
+            (Node::Dir { newest: before }, Node::Dir { newest: after }) => {
+                // Also another order: a reader half-way through would skip or repeat entries.
+                if !self
+                    .view
+                    .entries(node)
+                    .map(|entry| self.view.hash(entry))
+                    .eq(new.view.entries(now).map(|entry| new.view.hash(entry)))
+                {
+                    changes.contents.insert(ino);
+                }
+                if before.map(|b| job(self, b).modified) != after.map(|a| job(new, a).modified) {
+                    changes.attributes.insert(ino);
+                }
+            }
+            _ => changes.add_entry(&self.view, node, &new.view),
+        }
+    }
+
+    fn add_id_changes(&self, new: &Self, changes: &mut Changes) {
+        let mut add = |from: &Snapshot, to: &Snapshot| {
+            for job in from.jobs().iter().filter(|job| to.find(&job.id).is_none()) {
+                changes
+                    .entries
+                    .insert((Top::Id.ino(), job.id.to_string().into_bytes().into()));
+                changes.contents.insert(Top::Id.ino());
+            }
+        };
+        add(&self.snapshot, &new.snapshot);
+        add(&new.snapshot, &self.snapshot);
+    }
+}
+
+impl Changes {
+    /// Notes a node of `tree` that `other` lacks, unless its directory is lacking too: an entry
+    /// takes with it all below it.
+    fn add_entry(&mut self, tree: &Tree, node: NodeIdx, other: &Tree) {
+        let parent = tree.hash(tree.parent(node));
+        if other.find(parent).is_some() {
+            self.entries.insert((parent, tree.name(node).into()));
+        }
+    }
+
+    /// Tells whether nothing changed.
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty() && self.contents.is_empty() && self.attributes.is_empty()
+    }
+}
