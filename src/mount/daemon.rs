@@ -231,6 +231,13 @@ impl Mount {
         };
         let signals = catch_signals(options.ignore_hangup).map_err(refused)?;
         abort_on_panic();
+        let registry = Registry::new(&options.state_dir);
+        let watched = WatchdogOptions {
+            mountpoint: options.mountpoint.clone(),
+        };
+        // Before the mount, so that there is no moment in which a kill would leave it behind.
+        let log = registry.log_path(&options.mountpoint);
+        let guard = Guard::start(options.program.clone(), log, watched)?;
         let started = refresh::now();
         let fs = Arc::new(ViewFs::new(catalog.snapshot(), &options.workspace, started));
         let session = Session::new(
@@ -244,13 +251,6 @@ impl Mount {
         let mount_id = entry
             .map(|entry| entry.id)
             .ok_or_else(|| MountError::NotMounted(options.mountpoint.clone()))?;
-        let registry = Registry::new(&options.state_dir);
-        let log = registry.log_path(&options.mountpoint);
-        let watched = WatchdogOptions {
-            mountpoint: options.mountpoint.clone(),
-            mount_id,
-        };
-        let guard = Guard::start(options.program.clone(), log, watched)?;
         let pid = std::process::id();
         let record = MountRecord {
             mountpoint: options.mountpoint.clone(),

@@ -24,10 +24,11 @@ impl MountEntry {
         self.fs_type.starts_with("fuse") && self.source == FS_NAME
     }
 
-    /// Tells whether its daemon is gone. A live one answers from memory, so this does not block.
+    /// Tells whether its daemon is gone. `statfs` is the one request that the kernel never answers
+    /// from its caches; a live daemon answers it from memory.
     pub(super) fn is_dead(&self) -> bool {
-        fsx::stamp(&self.mountpoint)
-            .is_err_and(|error| error.cause.raw_os_error() == Some(ENOTCONN))
+        let asked = fsx::capacity(&self.mountpoint);
+        asked.is_err_and(|error| error.cause.raw_os_error() == Some(ENOTCONN))
     }
 }
 

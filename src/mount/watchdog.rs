@@ -19,14 +19,21 @@ use std::time::Duration;
 /// What a watchdog must know.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct WatchdogOptions {
-    /// Where the daemon mounted.
+    /// Where the daemon mounts.
     #[serde(with = "super::path_text")]
     pub mountpoint: PathBuf,
-    /// The mount's number in the mount table: a later mount there has another.
-    pub mount_id: u64,
 }
 
+/// The kernel closes the daemon's files one after the other, so the mount may die a little later
+/// than the pipe.
+const DEATH_MAX: Duration = Duration::from_secs(5);
+
+/// How often to look whether the mount has died.
+const PAUSE: Duration = Duration::from_millis(10);
+
 /// Waits for the daemon's end, and unmounts if it was killed. The pipe is standard input.
+///
+/// Only a dead mount is taken away: another daemon may have mounted there meanwhile.
 pub fn watch(options: &WatchdogOptions, mut pipe: impl Read) -> Result<(), MountError> {
     // Not to be found by `pkill sweepfs`, which is how daemons die.
     let _ = rustix::thread::set_name(c"mount-watchdog");
@@ -34,14 +41,20 @@ pub fn watch(options: &WatchdogOptions, mut pipe: impl Read) -> Result<(), Mount
     if pipe.read(&mut [0]).is_ok_and(|n| n > 0) {
         return Ok(());
     }
-    tracing::warn!(
-        "the daemon of {} was killed; unmounting",
-        options.mountpoint.display()
-    );
-    match table::mounted_at(&options.mountpoint)? {
-        Some(entry) if entry.id == options.mount_id => table::detach(&options.mountpoint),
-        _ => Ok(()),
+    for _ in 0..DEATH_MAX.as_millis() / PAUSE.as_millis() {
+        match table::mounted_at(&options.mountpoint)? {
+            Some(entry) if entry.is_ours() && entry.is_dead() => {
+                tracing::warn!(
+                    "a daemon was killed; unmounting {}",
+                    options.mountpoint.display()
+                );
+                return table::detach(&options.mountpoint);
+            }
+            Some(entry) if entry.is_ours() => std::thread::sleep(PAUSE),
+            _ => return Ok(()),
+        }
     }
+    Ok(())
 }
 
 /// The daemon's side: keeps a watchdog alive until it stands down.

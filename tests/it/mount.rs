@@ -694,3 +694,51 @@ fn what_is_missing_is_named_before_anything_is_touched() {
     );
     assert!(!dir.join("views").exists());
 }
+
+/// Returns the daemons that serve a mountpoint or are about to.
+fn daemons(mountpoint: &Path) -> Vec<i32> {
+    let named = format!("\"mountpoint\":\"{}\"", mountpoint.display());
+    let pids = std::fs::read_dir("/proc")
+        .unwrap()
+        .flatten()
+        .filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    pids.filter(|pid: &i32| {
+        let words = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        let words = String::from_utf8_lossy(&words).into_owned();
+        words.contains("\0serve\0") && words.contains(&named)
+    })
+    .collect()
+}
+
+#[test]
+fn killed_at_any_moment_of_its_start_it_leaves_no_corpse() {
+    if !can_mount() {
+        return;
+    }
+    let env = Env::new();
+    let root = env.project("p");
+    env.run(&root, &["create", "a=1:500:1"]).success();
+    let views = root.join("views");
+    for delay_ms in 0..30 {
+        let mut command = env
+            .command(&root, &["mount", "-q"])
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        std::thread::sleep(std::time::Duration::from_millis(delay_ms));
+        for pid in daemons(&views) {
+            let _ = Command::new("kill")
+                .args(["-s", "KILL", &pid.to_string()])
+                .stderr(Stdio::null())
+                .status();
+        }
+        let _ = command.wait();
+        let alive = || !daemons(&views).is_empty();
+        wait_until("mounted or not", || alive() || !is_mounted(&views));
+        if is_mounted(&views) {
+            assert_eq!(links(&views.join("view")).len(), 500);
+            env.run(&root, &["unmount", "-q"]).success();
+        }
+    }
+    assert_eq!(links(&mount(&env, &root).join("view")).len(), 500);
+}

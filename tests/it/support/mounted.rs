@@ -76,7 +76,8 @@ pub(crate) fn kill(pid: i32, signal: &str) {
 
 /// Tells whether anything is mounted on a directory.
 pub(crate) fn is_mounted(mountpoint: &Path) -> bool {
-    let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap();
+    let mounts = std::fs::read("/proc/self/mountinfo").unwrap();
+    let mounts = String::from_utf8_lossy(&mounts);
     let name = mountpoint.to_str().unwrap().replace(' ', "\\040");
     mounts
         .lines()
