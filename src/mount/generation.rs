@@ -17,7 +17,7 @@ pub(super) const ID_BIT: u64 = 1 << 62;
 pub struct Changes {
     /// Names that appeared or vanished, each in the directory given by its inode number.
     pub entries: BTreeSet<(u64, Box<[u8]>)>,
-    /// Directories whose listing changed and links whose target changed.
+    /// Directories whose listing changed and links whose target changed, vanished ones included.
     pub contents: BTreeSet<u64>,
     /// Inodes of which only the attributes changed.
     pub attributes: BTreeSet<u64>,
@@ -132,7 +132,11 @@ impl Generation {
             let ino = self.view.hash(node);
             match new.view.find(ino) {
                 Some(now) => self.add_node_change(node, new, now, changes),
-                None => changes.add_entry(&self.view, node, &new.view),
+                None => {
+                    changes.add_entry(&self.view, node, &new.view);
+                    // A process inside keeps the inode, and the path may come back.
+                    changes.contents.insert(ino);
+                }
             }
         }
         for node in 1..new.view.len() as NodeIdx {
@@ -169,16 +173,18 @@ impl Generation {
     }
 
     fn add_id_changes(&self, new: &Self, changes: &mut Changes) {
-        let mut add = |from: &Snapshot, to: &Snapshot| {
-            for job in from.jobs().iter().filter(|job| to.find(&job.id).is_none()) {
-                changes
-                    .entries
-                    .insert((Top::Id.ino(), job.id.to_string().into_bytes().into()));
-                changes.contents.insert(Top::Id.ino());
+        let mut add = |from: &Self, to: &Self| {
+            for (job, entry) in (0..).zip(from.snapshot.jobs()) {
+                if to.snapshot.find(&entry.id).is_none() {
+                    let name = entry.id.to_string().into_bytes();
+                    changes.entries.insert((Top::Id.ino(), name.into()));
+                    changes.contents.insert(Top::Id.ino());
+                    changes.attributes.insert(from.id_ino(job));
+                }
             }
         };
-        add(&self.snapshot, &new.snapshot);
-        add(&new.snapshot, &self.snapshot);
+        add(self, new);
+        add(new, self);
     }
 }
 

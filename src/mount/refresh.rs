@@ -82,16 +82,15 @@ impl Refresher {
     /// Follows the workspace until the process ends.
     pub(super) fn run(mut self) {
         loop {
-            match self.woken.recv_timeout(self.pause()) {
-                Ok(()) | Err(RecvTimeoutError::Timeout) => {}
-                Err(RecvTimeoutError::Disconnected) => return,
-            }
+            // At first, for what happened between the reading of the workspace and the watch.
             let begun = Instant::now();
             self.refresh();
             std::thread::sleep((begun.elapsed() * 4).clamp(PAUSE_MIN, PAUSE_MAX));
-            while self.woken.try_recv().is_ok() {}
-            // What happened while we slept is found now, not at the next event.
-            self.refresh();
+            match self.woken.recv_timeout(self.pause()) {
+                Ok(()) => while self.woken.try_recv().is_ok() {},
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return,
+            }
         }
     }
 

@@ -219,21 +219,13 @@ impl KernelCache {
         }
     }
 
-    /// An entry goes with everything below it.
+    /// An entry goes with everything below it; but inodes stay, as if processes were inside.
     fn drop_entry(&mut self, dir: u64, name: &[u8]) {
         let Some(ino) = self.entries.remove(&(dir, name.to_vec())) else {
             return;
         };
-        self.targets.remove(&ino);
-        self.listings.remove(&ino);
-        self.times.remove(&ino);
-        let below: Vec<_> = self
-            .entries
-            .keys()
-            .filter(|(parent, _)| *parent == ino)
-            .cloned()
-            .collect();
-        for (dir, name) in below {
+        let below = self.entries.keys().filter(|(parent, _)| *parent == ino);
+        for (dir, name) in below.cloned().collect::<Vec<_>>() {
             self.drop_entry(dir, &name);
         }
     }
@@ -248,19 +240,19 @@ impl KernelCache {
                 String::from_utf8_lossy(name)
             );
         }
-        for (ino, target) in &self.targets {
-            assert_eq!(fs.readlink(*ino).as_ref(), Ok(target));
+        let exists = |ino: &&u64| fs.attributes(**ino).is_ok();
+        for ino in self.targets.keys().filter(exists) {
+            assert_eq!(fs.readlink(*ino).as_ref(), Ok(&self.targets[ino]));
         }
-        for (ino, time) in &self.times {
-            assert_eq!(fs.attributes(*ino).map(|found| found.modified), Ok(*time));
+        for ino in self.times.keys().filter(exists) {
+            assert_eq!(fs.attributes(*ino).unwrap().modified, self.times[ino]);
         }
-        for (ino, names) in &self.listings {
-            let now: Vec<_> = list(fs, *ino, 100)
+        for ino in self.listings.keys().filter(exists) {
+            let now = list(fs, *ino, 100)
                 .unwrap()
                 .into_iter()
-                .map(|(name, _)| name)
-                .collect();
-            assert_eq!(&now, names, "stale listing");
+                .map(|(name, _)| name);
+            assert_eq!(now.collect::<Vec<_>>(), self.listings[ino], "stale listing");
         }
     }
 }
