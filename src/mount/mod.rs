@@ -14,6 +14,7 @@ mod preflight;
 mod refresh;
 mod registry;
 mod table;
+mod watch;
 mod watchdog;
 
 pub use daemon::{MountOptions, Outcome, parse_argument, serve, serve_as_daemon, start};

@@ -3,15 +3,14 @@
 
 use super::fs::ViewFs;
 use super::generation::Changes;
+use super::watch::Watch;
 use crate::catalog::Catalog;
 use crate::fsx::{self, TimeNs};
 use fuser::{INodeNo, Notifier};
-use notify::{RecommendedWatcher, RecursiveMode, Watcher};
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// How often a local workspace is checked that cannot be watched.
@@ -27,7 +26,7 @@ const SETTLING: Duration = Duration::from_secs(10);
 const PAUSE_MIN: Duration = Duration::from_millis(50);
 
 /// However long a refresh takes, the next begins within this time of a change.
-const PAUSE_MAX: Duration = Duration::from_millis(700);
+const PAUSE_MAX: Duration = Duration::from_millis(300);
 
 /// A request that was in the kernel's hands during an invalidation has been answered by then.
 const STRAGGLERS: Duration = Duration::from_millis(20);
@@ -47,9 +46,7 @@ pub(super) struct Refresher {
     notifier: Notifier,
     interval: Duration,
     network: bool,
-    wake: Sender<()>,
-    woken: Receiver<()>,
-    watcher: Option<RecommendedWatcher>,
+    watch: Option<Watch>,
     last_change: Instant,
 }
 
@@ -61,7 +58,6 @@ impl Refresher {
         notifier: Notifier,
         interval: Duration,
     ) -> Self {
-        let (wake, woken) = channel();
         let network = fsx::network_fs(&catalog.workspace_dir()).is_some();
         let mut refresher = Self {
             catalog,
@@ -69,34 +65,31 @@ impl Refresher {
             notifier,
             interval,
             network,
-            wake,
-            woken,
-            watcher: None,
+            watch: None,
             last_change: Instant::now(),
         };
-        refresher.watch();
+        refresher.start_watch();
         refresher.update_capacity();
         refresher
     }
 
     /// Follows the workspace until the process ends.
-    pub(super) fn run(mut self) {
+    pub(super) fn run(mut self) -> ! {
         loop {
             // At first, for what happened between the reading of the workspace and the watch.
             let begun = Instant::now();
             self.refresh();
-            std::thread::sleep((begun.elapsed() * 4).clamp(PAUSE_MIN, PAUSE_MAX));
-            match self.woken.recv_timeout(self.pause()) {
-                Ok(()) => while self.woken.try_recv().is_ok() {},
-                Err(RecvTimeoutError::Timeout) => {}
-                Err(RecvTimeoutError::Disconnected) => return,
+            std::thread::sleep((begun.elapsed() * 2).clamp(PAUSE_MIN, PAUSE_MAX));
+            match &self.watch {
+                Some(watch) => watch.wait(self.pause()),
+                None => std::thread::sleep(self.pause()),
             }
         }
     }
 
     fn pause(&self) -> Duration {
         let unsettled = self.catalog.has_damaged() && self.last_change.elapsed() < SETTLING;
-        match (unsettled, self.watcher.is_some() || self.network) {
+        match (unsettled, self.watch.is_some() || self.network) {
             (true, _) => UNSETTLED,
             (false, true) => self.interval,
             (false, false) => UNWATCHED.min(self.interval),
@@ -120,9 +113,9 @@ impl Refresher {
         }
         self.update_capacity();
         if !self.workspace().exists() {
-            self.watcher = None;
-        } else if self.watcher.is_none() {
-            self.watch();
+            self.watch = None;
+        } else if self.watch.is_none() {
+            self.start_watch();
         }
     }
 
@@ -130,27 +123,12 @@ impl Refresher {
         self.catalog.workspace_dir()
     }
 
-    /// Watches the workspace directory itself; changes inside jobs do not matter to a tree.
-    fn watch(&mut self) {
+    fn start_watch(&mut self) {
         if self.network {
             return;
         }
-        let wake = self.wake.clone();
-        let watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
-            let matters = event.map_or(true, |event| !event.kind.is_access());
-            if matters {
-                let _ = wake.send(());
-            }
-        });
-        let watched = watcher.and_then(|mut watcher| {
-            let workspace = self.workspace();
-            let workspace = workspace.canonicalize().unwrap_or(workspace);
-            watcher
-                .watch(&workspace, RecursiveMode::NonRecursive)
-                .map(|()| watcher)
-        });
-        match watched {
-            Ok(watcher) => self.watcher = Some(watcher),
+        match Watch::new(&self.workspace()) {
+            Ok(watch) => self.watch = Some(watch),
             Err(error) => {
                 tracing::warn!("cannot watch the workspace, checking it instead: {error}");
             }
