@@ -322,12 +322,10 @@ fn a_killed_watchdog_is_replaced() {
     let env = Env::new();
     let (_, views) = mounted(&env);
     let daemon = daemon_pid(&env, &views);
+    let mut watchdog = watchdog_pid(daemon, None);
     for _ in 0..3 {
-        let first = watchdog_pid(daemon).unwrap();
-        kill(first, "KILL");
-        wait_until("another watchdog", || {
-            watchdog_pid(daemon).is_some_and(|pid| pid != first)
-        });
+        kill(watchdog, "KILL");
+        watchdog = watchdog_pid(daemon, Some(watchdog));
     }
     assert_eq!(links(&views.join("view")).len(), 24);
     kill(daemon, "KILL");
@@ -343,7 +341,7 @@ fn after_both_are_killed_the_next_command_cleans_up() {
     let (root, views) = mounted(&env);
     let kill_both = || {
         let daemon = daemon_pid(&env, &views);
-        let watchdog = watchdog_pid(daemon).unwrap();
+        let watchdog = watchdog_pid(daemon, None);
         // The daemon must not get to start another one, nor the watchdog to act.
         kill(daemon, "STOP");
         kill(watchdog, "KILL");

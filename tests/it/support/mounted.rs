@@ -43,8 +43,15 @@ pub(crate) fn daemon_pid(env: &Env, mountpoint: &Path) -> i32 {
         .unwrap() as i32
 }
 
-/// Returns the process id of a daemon's watchdog.
-pub(crate) fn watchdog_pid(daemon: i32) -> Option<i32> {
+/// Waits for a daemon's watchdog, another than `not`, and returns its process id.
+#[track_caller]
+pub(crate) fn watchdog_pid(daemon: i32, not: Option<i32>) -> i32 {
+    let other = || find_watchdog(daemon).filter(|&pid| Some(pid) != not);
+    wait_until("a watchdog", || other().is_some());
+    other().unwrap()
+}
+
+fn find_watchdog(daemon: i32) -> Option<i32> {
     let children = std::fs::read_to_string(format!("/proc/{daemon}/task/{daemon}/children"))
         .unwrap_or_default();
     let by_any_thread = std::fs::read_dir(format!("/proc/{daemon}/task"))
