@@ -5,10 +5,11 @@
 use rustix::fs::{AtFlags, FileType, Mode, OFlags};
 use std::ffi::OsStr;
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 use uuid::Uuid;
 
 /// A failed operation on one path.
@@ -45,6 +46,12 @@ fn at<T>(action: &'static str, path: &Path, result: io::Result<T>) -> Result<T> 
 
 /// A point in time of a file system: nanoseconds since 1970, negative before.
 pub type TimeNs = i64;
+
+/// Converts a clock's time; what is before 1970 becomes 0.
+pub fn time_ns(time: SystemTime) -> TimeNs {
+    let since = time.duration_since(SystemTime::UNIX_EPOCH);
+    since.map_or(0, |since| since.as_nanos() as TimeNs)
+}
 
 /// What distinguishes one state of a file from another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -275,9 +282,12 @@ impl Dir {
             ));
         }
         let mut bytes = Vec::with_capacity(size_bytes as usize + 1);
-        File::from(fd)
-            .take(size_bytes_max + 1)
-            .read_to_end(&mut bytes)?;
+        // One read suffices, for it comes back short, unless the file has grown.
+        while rustix::io::read(&fd, rustix::buffer::spare_capacity(&mut bytes))? > 0
+            && bytes.len() == bytes.capacity()
+        {
+            bytes.reserve(bytes.len());
+        }
         Ok((bytes, Stamp::of(&stat)))
     }
 

@@ -3,6 +3,7 @@
 //! An engine never prints. It returns [`Problem`]s as data and tells an [`Observer`] of progress;
 //! `term` decides what the eye sees.
 
+use std::error::Error;
 use std::fmt;
 use std::path::PathBuf;
 
@@ -23,6 +24,12 @@ impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", self.subject, self.reason)
     }
+}
+
+/// Returns an error's text and that of its causes, which never repeat one another.
+pub fn with_causes(error: &(dyn Error + 'static)) -> String {
+    let causes = std::iter::successors(error.source(), |cause| (*cause).source());
+    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }
 
 /// What an engine says while it works.

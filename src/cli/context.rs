@@ -3,14 +3,14 @@
 use super::args::Global;
 use super::error::{CliError, Exit};
 use crate::catalog::Catalog;
-use crate::fsx::TimeNs;
+use crate::fsx::{self, FsError, TimeNs};
 use crate::report::{Observer, Problem};
 use crate::statepoint::JobId;
 use crate::term::Term;
 use crate::workspace::{Project, Workspace};
 use std::io::Read;
 use std::path::{Path, PathBuf};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::SystemTime;
 
 /// Threads per core that read state points: they wait more than they compute.
 const IO_THREADS_PER_CORE: usize = 2;
@@ -120,15 +120,13 @@ impl<'a> Context<'a> {
 pub(super) fn load_catalog(
     workspace: &Workspace,
     observer: &dyn Observer,
-) -> Result<Catalog, crate::fsx::FsError> {
+) -> Result<Catalog, FsError> {
     Catalog::load(workspace, now(), observer)
 }
 
 /// Returns the present time.
 pub(super) fn now() -> TimeNs {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .map_or(0, |since| since.as_nanos() as TimeNs)
+    fsx::time_ns(SystemTime::now())
 }
 
 /// Reads standard input to its end, as text.

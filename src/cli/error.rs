@@ -4,6 +4,7 @@ use crate::filter::FilterError;
 use crate::fsx::FsError;
 use crate::mount::MountError;
 use crate::pyjson::ParseError;
+use crate::report::with_causes;
 use crate::statepoint::{GridError, StatePointError};
 use crate::term::Term;
 use crate::workspace::{ProjectError, WorkspaceError};
@@ -71,12 +72,6 @@ impl CliError {
         }
         self.exit
     }
-}
-
-/// Returns an error's text and that of its causes.
-fn with_causes(error: &dyn Error) -> String {
-    let causes = std::iter::successors(error.source(), |cause| (*cause).source());
-    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }
 
 impl From<io::Error> for CliError {

@@ -3,14 +3,14 @@
 use super::adapter::Adapter;
 use super::fs::ViewFs;
 use super::mountpoint::{self, Made};
-use super::refresh::{self, Refresher};
+use super::refresh::Refresher;
 use super::registry::{MountRecord, Registry, process_start};
 use super::watchdog::{Guard, WatchdogOptions};
 use super::{FS_NAME, MountError, host, preflight, table};
 use crate::catalog::Catalog;
 use crate::exec;
 use crate::fsx;
-use crate::report::{Event, Observer};
+use crate::report::{Event, Observer, with_causes};
 use fuser::{BackgroundSession, Config, MountOption, Session, SessionACL};
 use serde::{Deserialize, Serialize};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
@@ -20,7 +20,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 /// What to mount, and how.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -238,7 +238,7 @@ impl Mount {
         // Before the mount, so that there is no moment in which a kill would leave it behind.
         let log = registry.log_path(&options.mountpoint);
         let guard = Guard::start(options.program.clone(), log, watched)?;
-        let started = refresh::now();
+        let started = fsx::time_ns(SystemTime::now());
         let fs = Arc::new(ViewFs::new(catalog.snapshot(), &options.workspace, started));
         let session = Session::new(
             Adapter::new(Arc::clone(&fs)),
@@ -365,12 +365,6 @@ impl<W: Write + Send> Observer for Messenger<W> {
             self.send(&Message::Progress { done, total });
         }
     }
-}
-
-/// Returns an error's text and that of its causes.
-fn with_causes(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(error.source(), |cause| cause.source());
-    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }
 
 /// Returns options as one argument of a command line.

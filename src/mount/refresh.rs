@@ -5,13 +5,13 @@ use super::fs::ViewFs;
 use super::generation::Changes;
 use super::watch::Watch;
 use crate::catalog::Catalog;
-use crate::fsx::{self, TimeNs};
+use crate::fsx;
 use fuser::{INodeNo, Notifier};
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime};
 
 /// How often a local workspace is checked that cannot be watched.
 const UNWATCHED: Duration = Duration::from_millis(500);
@@ -30,13 +30,6 @@ const PAUSE_MAX: Duration = Duration::from_millis(300);
 
 /// A request that was in the kernel's hands during an invalidation has been answered by then.
 const STRAGGLERS: Duration = Duration::from_millis(20);
-
-/// Returns the present time as the catalog wants it.
-pub(super) fn now() -> TimeNs {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .map_or(0, |since| since.as_nanos() as TimeNs)
-}
 
 /// The thread that follows the workspace.
 #[derive(Debug)]
@@ -97,7 +90,7 @@ impl Refresher {
     }
 
     fn refresh(&mut self) {
-        match self.catalog.refresh(now()) {
+        match self.catalog.refresh(fsx::time_ns(SystemTime::now())) {
             Ok(false) => {}
             Ok(true) => {
                 self.last_change = Instant::now();

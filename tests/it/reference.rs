@@ -311,3 +311,38 @@ fn the_view_follows_the_model() {
     };
     proptest!(config, |(steps in prop::collection::vec(step(), 1..30))| run(&steps));
 }
+
+#[test]
+fn a_change_that_the_clock_is_too_coarse_to_show_is_found() {
+    let env = Env::new();
+    let root = env.project("p");
+    let workspace = root.join("workspace");
+    let modified = || std::fs::metadata(&workspace).unwrap().modified().unwrap();
+    let reset = |time| {
+        std::fs::File::open(&workspace)
+            .unwrap()
+            .set_modified(time)
+            .unwrap()
+    };
+    write_job(&root, r#"{"a": 1}"#);
+    let before = modified();
+    let just_after = sweepfs::fsx::time_ns(before) + 1_000_000;
+    let project = sweepfs::workspace::Project::discover(&root)
+        .unwrap()
+        .workspace();
+    let mut catalog =
+        sweepfs::catalog::Catalog::load(&project, just_after, &sweepfs::report::Silent).unwrap();
+    write_job(&root, r#"{"a": 2}"#);
+    reset(before);
+    assert!(
+        catalog.refresh(LATER).unwrap(),
+        "the listing was too recent to be trusted"
+    );
+    assert_eq!(catalog.snapshot().jobs().len(), 2);
+    write_job(&root, r#"{"a": 3}"#);
+    reset(before);
+    assert!(
+        !catalog.refresh(LATER).unwrap(),
+        "one stat suffices for a trusted listing"
+    );
+}
