@@ -322,7 +322,7 @@ fn a_change_that_the_clock_is_too_coarse_to_show_is_found() {
         std::fs::File::open(&workspace)
             .unwrap()
             .set_modified(time)
-            .unwrap()
+            .unwrap();
     };
     write_job(&root, r#"{"a": 1}"#);
     let before = modified();
