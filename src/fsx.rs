@@ -7,7 +7,6 @@ use std::ffi::OsStr;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::fd::OwnedFd;
-use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 use uuid::Uuid;
@@ -62,6 +61,8 @@ pub struct Stamp {
     pub changed: TimeNs,
     /// Inode number.
     pub inode: u64,
+    /// File system.
+    pub device: u64,
 }
 
 impl Stamp {
@@ -71,6 +72,7 @@ impl Stamp {
             modified: ns(stat.st_mtime, stat.st_mtime_nsec),
             changed: ns(stat.st_ctime, stat.st_ctime_nsec),
             inode: stat.st_ino,
+            device: stat.st_dev,
         }
     }
 }
@@ -223,8 +225,11 @@ impl Lock {
                 .truncate(false)
                 .write(true)
                 .open(path)?;
-            file.lock()?;
-            Ok(file)
+            match file.lock() {
+                // Lustre without `-o flock`, say: then we do without, as signac does everywhere.
+                Err(error) if error.kind() == io::ErrorKind::Unsupported => Ok(file),
+                result => result.map(|()| file),
+            }
         };
         at("lock", path, open()).map(|file| Self { _file: file })
     }
@@ -389,20 +394,6 @@ pub fn network_fs(path: &Path) -> Option<&'static str> {
         .iter()
         .find(|(m, _)| *m == magic)
         .map(|(_, name)| *name)
-}
-
-/// Shows a path so that no byte of it can act on a terminal.
-pub fn printable(path: &OsStr) -> String {
-    String::from_utf8_lossy(path.as_bytes())
-        .chars()
-        .flat_map(|c| {
-            if c.is_control() {
-                c.escape_default().collect::<Vec<_>>()
-            } else {
-                vec![c]
-            }
-        })
-        .collect()
 }
 
 #[cfg(test)]

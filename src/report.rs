@@ -32,6 +32,20 @@ pub fn with_causes(error: &(dyn Error + 'static)) -> String {
     causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }
 
+/// Shows a text so that nothing in it can act on a terminal: names of files and keys may contain
+/// anything.
+pub fn harmless(text: impl fmt::Display) -> String {
+    let mut shown = String::new();
+    for c in text.to_string().chars() {
+        if c.is_control() {
+            shown.extend(c.escape_default());
+        } else {
+            shown.push(c);
+        }
+    }
+    shown
+}
+
 /// What an engine says while it works.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Event<'a> {

@@ -12,7 +12,7 @@ mod scan;
 pub use index::{JobSet, KeyIndex, ValueEntry};
 
 use crate::filter::{Filter, Term};
-use crate::fsx::{self, FsError, TimeNs};
+use crate::fsx::{self, FsError, Stamp, TimeNs};
 use crate::report::{Observer, Problem, Silent};
 use crate::statepoint::{JobId, Key};
 use crate::workspace::{Listing, Workspace};
@@ -126,8 +126,8 @@ pub struct Catalog {
     snapshot: Arc<Snapshot>,
     damaged: BTreeMap<JobId, Problem>,
     strays: Vec<Problem>,
-    /// The workspace's modification time when it was listed, if no later change can share it.
-    listed_at: Option<TimeNs>,
+    /// The workspace's stamp when it was listed, if no later change can share it.
+    listed_at: Option<Stamp>,
     granularity: TimeNs,
 }
 
@@ -177,7 +177,7 @@ impl Catalog {
     /// Costs one `stat` if nothing was added or removed; otherwise a listing and a read per new
     /// job. Damaged jobs are read again each time.
     pub fn refresh(&mut self, now: TimeNs) -> Result<bool, FsError> {
-        if self.listed_at.is_some() && self.workspace.modified()? == self.listed_at {
+        if self.listed_at.is_some() && self.workspace.stamp()? == self.listed_at {
             if self.damaged.is_empty() {
                 return Ok(false);
             }
@@ -188,7 +188,7 @@ impl Catalog {
     }
 
     fn relist(&mut self, now: TimeNs, observer: &dyn Observer) -> Result<bool, FsError> {
-        let modified = self.workspace.modified()?;
+        let stamp = self.workspace.stamp()?;
         let listing = match self.workspace.list() {
             // A link that leads nowhere is an error at first, and an empty workspace once it led
             // somewhere.
@@ -216,8 +216,7 @@ impl Catalog {
         if strays_changed && !changed {
             self.publish(Snapshot::clone(&self.snapshot));
         }
-        self.listed_at =
-            modified.filter(|modified| now.saturating_sub(*modified) > self.granularity);
+        self.listed_at = stamp.filter(|stamp| is_settled(stamp, now, self.granularity));
         Ok(changed || strays_changed)
     }
 
@@ -257,5 +256,47 @@ impl Catalog {
             problems,
             ..snapshot
         });
+    }
+}
+
+/// Tells whether the next change is sure to move the stamp.
+fn is_settled(stamp: &Stamp, now: TimeNs, granularity: TimeNs) -> bool {
+    now.saturating_sub(stamp.modified.max(stamp.changed)) > granularity
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn recent_stamps_are_not_trusted() {
+        let stamp = |modified, changed| Stamp {
+            modified,
+            changed,
+            ..Stamp::default()
+        };
+        let now = 10_000_000_000;
+        assert!(is_settled(
+            &stamp(now - GRANULARITY_NS - 1, 0),
+            now,
+            GRANULARITY_NS
+        ));
+        assert!(!is_settled(
+            &stamp(now - GRANULARITY_NS, 0),
+            now,
+            GRANULARITY_NS
+        ));
+        assert!(!is_settled(&stamp(0, now), now, GRANULARITY_NS));
+        assert!(!is_settled(
+            &stamp(now - 2_000_000_000, 0),
+            now,
+            NETWORK_GRANULARITY_NS
+        ));
+        // A clock that is behind the server's.
+        assert!(!is_settled(
+            &stamp(now + 5_000_000_000, 0),
+            now,
+            GRANULARITY_NS
+        ));
     }
 }

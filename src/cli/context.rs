@@ -8,6 +8,7 @@ use crate::report::{Observer, Problem};
 use crate::statepoint::JobId;
 use crate::term::Term;
 use crate::workspace::{Project, Workspace};
+use std::cell::OnceCell;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
@@ -75,18 +76,39 @@ impl<'a> Context<'a> {
         workspace: &Workspace,
         names: &[&str],
     ) -> Result<Vec<JobId>, CliError> {
-        let mut ids = Vec::with_capacity(names.len());
-        for name in names {
-            if *name == "-" {
-                let text = read_stdin()?;
-                for name in text.split_whitespace() {
-                    ids.push(workspace.resolve(name)?);
+        let stdin = if names.contains(&"-") {
+            read_stdin()?
+        } else {
+            String::new()
+        };
+        let listed = OnceCell::new();
+        let given = names.iter().flat_map(|&name| match name {
+            "-" => stdin.split_whitespace().collect(),
+            name => vec![name],
+        });
+        given
+            .map(|name| Ok(workspace.resolve(name, &listed)?))
+            .collect()
+    }
+
+    /// Does something with each of some jobs. What fails for one of several is named, and the
+    /// others are done.
+    pub(super) fn for_each_job(
+        &self,
+        ids: &[JobId],
+        mut work: impl FnMut(&JobId) -> Result<(), CliError>,
+    ) -> Result<Exit, CliError> {
+        let mut exit = Exit::Done;
+        for id in ids {
+            match work(id) {
+                Err(error) if ids.len() > 1 && !error.is_closed_pipe() => {
+                    error.report(self.term);
+                    exit = Exit::Partial;
                 }
-            } else {
-                ids.push(workspace.resolve(name)?);
+                result => result?,
             }
         }
-        Ok(ids)
+        Ok(exit)
     }
 
     /// Makes a path absolute, from the current directory.

@@ -22,6 +22,8 @@ pub(super) enum Exit {
     Usage = 2,
     /// Some of it was done; the rest was named.
     Partial = 3,
+    /// A guard refused, and nothing was changed.
+    Refused = 4,
 }
 
 /// An error that ends a command.
@@ -56,14 +58,15 @@ impl CliError {
         }
     }
 
+    /// Tells whether nobody reads our output any more, which is no failure.
+    pub(super) fn is_closed_pipe(&self) -> bool {
+        let error = self.error.downcast_ref::<io::Error>();
+        error.is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
+    }
+
     /// Prints the error with its causes and hint, and returns the exit code.
     pub(super) fn report(&self, term: &Term) -> Exit {
-        let is_closed_pipe = |e: &io::Error| e.kind() == io::ErrorKind::BrokenPipe;
-        if self
-            .error
-            .downcast_ref::<io::Error>()
-            .is_some_and(is_closed_pipe)
-        {
+        if self.is_closed_pipe() {
             return Exit::Done;
         }
         term.error(with_causes(&*self.error));
@@ -142,8 +145,14 @@ impl From<WorkspaceError> for CliError {
 impl From<MountError> for CliError {
     fn from(error: MountError) -> Self {
         let hint = error.hint();
+        let exit = if error.is_refusal() {
+            Exit::Refused
+        } else {
+            Exit::Failed
+        };
         Self {
             hint,
+            exit,
             ..Self::failed(error)
         }
     }

@@ -172,13 +172,14 @@ impl Filesystem for Adapter {
                  name,
                  attributes,
                  next,
+                 lifetime,
              }| {
                 let attr = self.file_attr(attributes);
                 reply.add(
                     INodeNo(attributes.ino),
                     next,
                     OsStr::from_bytes(name),
-                    &LONG,
+                    &duration(lifetime),
                     &attr,
                     GENERATION,
                 )
@@ -230,6 +231,7 @@ fn duration(lifetime: Lifetime) -> Duration {
     match lifetime {
         Lifetime::UntilChanged => LONG,
         Lifetime::Short => SHORT,
+        Lifetime::Over => Duration::ZERO,
     }
 }
 

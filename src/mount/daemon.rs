@@ -78,21 +78,22 @@ enum Message {
     Failed {
         message: String,
         hint: Option<String>,
+        refused: bool,
     },
 }
 
-/// The command gives up after this long without a message.
-const SILENCE_MAX: Duration = Duration::from_secs(60);
+/// The command gives up after this long without a message; listing a large workspace on a slow
+/// network file system gives none.
+const SILENCE_MAX: Duration = Duration::from_secs(600);
 
 /// How often the daemon looks whether it was unmounted from outside.
 const TICK: Duration = Duration::from_secs(1);
 
 /// Starts a daemon and waits until its tree can be listed.
 pub fn start(options: &MountOptions, observer: &dyn Observer) -> Result<Outcome, MountError> {
-    let log = Registry::new(&options.state_dir).log_path(&options.mountpoint);
-    if let Some(parent) = log.parent() {
-        fsx::create_private_dir_all(parent)?;
-    }
+    let registry = Registry::new(&options.state_dir);
+    registry.ensure()?;
+    let log = registry.log_path(&options.mountpoint);
     let argument = program_argument(options);
     let args = [OsStr::new("serve"), OsStr::new(&argument)];
     let output = exec::start_daemon(&options.program, &args, fsx::open_log(&log)?)?;
@@ -115,8 +116,16 @@ pub fn start(options: &MountOptions, observer: &dyn Observer) -> Result<Outcome,
                 observer.event(Event::Finished);
                 return Ok(outcome);
             }
-            Ok(Message::Failed { message, hint }) => {
-                return Err(MountError::DaemonFailed { message, hint });
+            Ok(Message::Failed {
+                message,
+                hint,
+                refused,
+            }) => {
+                return Err(MountError::DaemonFailed {
+                    message,
+                    hint,
+                    refused,
+                });
             }
             Err(RecvTimeoutError::Disconnected) => return Err(MountError::DaemonDied(log)),
             Err(RecvTimeoutError::Timeout) => {
@@ -147,6 +156,7 @@ pub fn serve_as_daemon(
         messenger.send(&Message::Failed {
             message: with_causes(error),
             hint: error.hint(),
+            refused: error.is_refusal(),
         });
     }
     result
@@ -229,8 +239,8 @@ impl Mount {
             mountpoint: options.mountpoint.clone(),
             cause,
         };
-        let signals = catch_signals(options.ignore_hangup).map_err(refused)?;
-        abort_on_panic();
+        let started = fsx::time_ns(SystemTime::now());
+        let fs = Arc::new(ViewFs::new(catalog.snapshot(), &options.workspace, started));
         let registry = Registry::new(&options.state_dir);
         let watched = WatchdogOptions {
             mountpoint: options.mountpoint.clone(),
@@ -238,8 +248,8 @@ impl Mount {
         // Before the mount, so that there is no moment in which a kill would leave it behind.
         let log = registry.log_path(&options.mountpoint);
         let guard = Guard::start(options.program.clone(), log, watched)?;
-        let started = fsx::time_ns(SystemTime::now());
-        let fs = Arc::new(ViewFs::new(catalog.snapshot(), &options.workspace, started));
+        let signals = catch_signals(options.ignore_hangup).map_err(refused)?;
+        abort_on_panic();
         let session = Session::new(
             Adapter::new(Arc::clone(&fs)),
             &options.mountpoint,
@@ -251,6 +261,7 @@ impl Mount {
         let mount_id = entry
             .map(|entry| entry.id)
             .ok_or_else(|| MountError::NotMounted(options.mountpoint.clone()))?;
+        guard.protect(mount_id);
         let pid = std::process::id();
         let record = MountRecord {
             mountpoint: options.mountpoint.clone(),
@@ -289,19 +300,26 @@ impl Mount {
                 break;
             }
         }
-        let mountpoint = &self.record.mountpoint;
-        let detached = match table::mounted_at(mountpoint)? {
-            Some(entry) if entry.id == self.mount_id => table::detach(mountpoint),
-            _ => Ok(()),
+        let detached = if self.session.guard.is_finished() {
+            // Somebody else unmounted it; what is mounted there now is not ours to touch.
+            Ok(())
+        } else {
+            detach_by_id(self.mount_id)
         };
         self.guard.stand_down();
-        if self.record.made_mountpoint {
-            let _ = fsx::remove_dir(mountpoint);
-        }
-        self.registry.remove(mountpoint)?;
+        self.registry.forget(&self.record)?;
         // Dropping the session would unmount by path whatever is mounted there by now.
         std::mem::forget(self.session);
         detached
+    }
+}
+
+/// Takes our mount away, wherever it is by now: the project may have been moved.
+fn detach_by_id(mount_id: u64) -> Result<(), MountError> {
+    let is_it = |entry: &table::MountEntry| entry.id == mount_id && entry.is_ours();
+    match table::mounts()?.into_iter().find(is_it) {
+        Some(entry) => table::detach(&entry.mountpoint),
+        None => Ok(()),
     }
 }
 

@@ -10,6 +10,7 @@
 //! for a disk or for a lock that is held longer than a moment. An inode number is a function of
 //! the path; so it stays valid when a new generation takes over, and needs no table.
 
+use super::cookie::{AT_END, After, Cookie, Position};
 use super::generation::{Changes, Generation, ID_BIT, Inode, ROOT, Top};
 use crate::catalog::{JobIdx, Snapshot};
 use crate::fsx::{Capacity, TimeNs};
@@ -19,21 +20,16 @@ use std::num::NonZeroUsize;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::time::{Duration, Instant};
 
 /// Marks the inode numbers of other spellings of a name.
 const ALIAS_BIT: u64 = 1 << HASH_BITS;
 
-/// Where to continue a listing: after `.`, after `..`, at the end; else after the entry whose
-/// inode number it is.
-const AFTER_DOT: u64 = 1;
-const AFTER_DOT_DOT: u64 = 2;
-const AT_END: u64 = i64::MAX as u64;
-
-/// Listings under way that keep their generation.
-const LISTINGS_MAX: NonZeroUsize = NonZeroUsize::new(256).expect("not zero");
-
 /// Generations that listings under way may keep besides the current one.
-const KEPT_GENERATIONS_MAX: usize = 3;
+const KEPT_GENERATIONS_MAX: NonZeroUsize = NonZeroUsize::new(3).expect("not zero");
+
+/// A listing that was not continued for so long keeps no generation.
+const LISTING_IDLE_MAX: Duration = Duration::from_secs(60);
 
 /// Other spellings that are remembered.
 const ALIASES_MAX: NonZeroUsize = NonZeroUsize::new(4096).expect("not zero");
@@ -71,6 +67,8 @@ pub enum Lifetime {
     UntilChanged,
     /// A moment, since nothing will tell when it changes.
     Short,
+    /// Not at all.
+    Over,
 }
 
 /// What kind of thing an inode is.
@@ -104,6 +102,8 @@ pub struct DirEntry<'a> {
     pub attributes: Attributes,
     /// Where to continue after it.
     pub next: u64,
+    /// How long the kernel may keep it.
+    pub lifetime: Lifetime,
 }
 
 /// The file system of one project.
@@ -114,7 +114,8 @@ pub struct ViewFs {
     /// What an empty directory shows as its time.
     started: TimeNs,
     current: RwLock<Arc<Generation>>,
-    listings: Mutex<LruCache<u64, Arc<Generation>>>,
+    /// Generations that listings under way show, by tag, and when one was last continued.
+    kept: Mutex<LruCache<u8, (Arc<Generation>, Instant)>>,
     /// Inode numbers of other spellings, and the shown names.
     aliases: Mutex<LruCache<u64, Box<[u8]>>>,
     capacity: Mutex<Capacity>,
@@ -130,7 +131,7 @@ impl ViewFs {
             target_prefix: target_prefix.into(),
             started,
             current: RwLock::new(Arc::new(Generation::new(snapshot, started))),
-            listings: Mutex::new(LruCache::new(LISTINGS_MAX)),
+            kept: Mutex::new(LruCache::new(KEPT_GENERATIONS_MAX)),
             aliases: Mutex::new(LruCache::new(ALIASES_MAX)),
             capacity: Mutex::default(),
         }
@@ -141,28 +142,13 @@ impl ViewFs {
         let new = Arc::new(Generation::new(snapshot, self.started));
         let old = self.current();
         *self.current.write().unwrap_or_else(PoisonError::into_inner) = Arc::clone(&new);
-        self.drop_old_listings();
+        let mut kept = locked(&self.kept);
+        let idle = |(_, used): &(_, Instant)| used.elapsed() > LISTING_IDLE_MAX;
+        while kept.peek_lru().is_some_and(|(_, listing)| idle(listing)) {
+            kept.pop_lru();
+        }
+        drop(kept);
         old.changes(&new)
-    }
-
-    /// Lets go of the oldest generations, which listings that were never finished keep.
-    fn drop_old_listings(&self) {
-        let mut listings = locked(&self.listings);
-        let mut kept: Vec<Arc<Generation>> = Vec::new();
-        let mut dropped = Vec::new();
-        for (ino, generation) in listings.iter() {
-            if kept.iter().any(|other| Arc::ptr_eq(other, generation)) {
-                continue;
-            }
-            if kept.len() < KEPT_GENERATIONS_MAX {
-                kept.push(Arc::clone(generation));
-            } else {
-                dropped.push(*ino);
-            }
-        }
-        for ino in dropped {
-            listings.pop(&ino);
-        }
     }
 
     /// Returns what `statfs` shows.
@@ -227,41 +213,45 @@ impl ViewFs {
     /// Lists a directory from `offset` (0, or the `next` of an entry) until `emit` says that it
     /// has enough; that entry is not counted as listed.
     ///
-    /// A listing shows one generation to its end, even if another has taken over meanwhile.
+    /// A listing shows one generation to its end, even if others have taken over meanwhile.
     pub fn list(
         &self,
         ino: u64,
         offset: u64,
         mut emit: impl FnMut(DirEntry<'_>) -> bool,
     ) -> Result<(), FsError> {
-        if offset == AT_END {
-            return Ok(());
-        }
+        let cookie = match Cookie::from_offset(offset) {
+            Position::End => return Ok(()),
+            Position::At(cookie) => cookie,
+        };
         let current = self.current();
-        let kept = if offset == 0 {
-            None
-        } else {
-            locked(&self.listings).get(&ino).cloned()
+        let shown = match cookie.after {
+            After::Nothing => Arc::clone(&current),
+            _ => self.kept_generation(cookie.tag, &current),
         };
-        let from_kept = kept.map(|generation| {
-            (
-                self.list_generation(&generation, ino, offset, &mut emit),
-                generation,
-            )
-        });
-        let (result, generation) = match from_kept {
-            Some((Ok(full), generation)) => (Ok(full), generation),
-            _ => (
-                self.list_generation(&current, ino, offset, &mut emit),
-                current,
-            ),
-        };
-        if result? {
-            locked(&self.listings).put(ino, generation);
+        // The kernel was told to forget what an older generation had; it must not learn it anew.
+        let lifetime = if Arc::ptr_eq(&shown, &current) {
+            Lifetime::UntilChanged
         } else {
-            locked(&self.listings).pop(&ino);
+            Lifetime::Over
+        };
+        if self.list_generation(&shown, ino, cookie.after, lifetime, &mut emit)? {
+            locked(&self.kept).put(shown.tag(), (shown, Instant::now()));
         }
         Ok(())
+    }
+
+    /// Returns the generation a listing began with or, if nobody kept it, the current one, in
+    /// which the listing goes on after the same entry.
+    fn kept_generation(&self, tag: u8, current: &Arc<Generation>) -> Arc<Generation> {
+        if tag == current.tag() {
+            return Arc::clone(current);
+        }
+        let mut kept = locked(&self.kept);
+        kept.get(&tag).map_or_else(
+            || Arc::clone(current),
+            |(generation, _)| Arc::clone(generation),
+        )
     }
 
     /// Returns whether `emit` had enough.
@@ -269,35 +259,46 @@ impl ViewFs {
         &self,
         generation: &Generation,
         ino: u64,
-        offset: u64,
+        after: After,
+        lifetime: Lifetime,
         emit: &mut impl FnMut(DirEntry<'_>) -> bool,
     ) -> Result<bool, FsError> {
         let inode = self.resolve(generation, ino)?;
-        let first = self.position(generation, inode, offset)?;
+        let (n_dots, first) = generation.position(inode, after)?;
+        let next = |after| {
+            Cookie {
+                tag: generation.tag(),
+                after,
+            }
+            .offset()
+        };
         let own = self.attributes_of(generation, ino, inode);
         let above = self.attributes_of_parent(generation, inode);
-        let dots = [(".", own, AFTER_DOT), ("..", above, AFTER_DOT_DOT)];
-        for (name, attributes, next) in dots.into_iter().skip(offset.min(2) as usize) {
+        let dots = [(".", own, After::Dot), ("..", above, After::DotDot)];
+        for (name, attributes, after) in dots.into_iter().skip(n_dots) {
             if emit(DirEntry {
                 name: name.as_bytes(),
                 attributes,
-                next,
+                next: next(after),
+                lifetime,
             }) {
                 return Ok(true);
             }
         }
         let n_entries = generation.n_entries(inode);
         for position in first..n_entries {
+            let is_last = position + 1 == n_entries;
             let full = self.with_entry(generation, inode, position, |name, attributes| {
-                let next = if position + 1 == n_entries {
+                let next = if is_last {
                     AT_END
                 } else {
-                    attributes.ino
+                    next(generation.after(inode, position))
                 };
                 emit(DirEntry {
                     name,
                     attributes,
                     next,
+                    lifetime,
                 })
             });
             if full {
@@ -305,30 +306,6 @@ impl ViewFs {
             }
         }
         Ok(false)
-    }
-
-    /// Turns an offset into the position of the next entry.
-    fn position(&self, generation: &Generation, inode: Inode, offset: u64) -> Result<u32, FsError> {
-        let after = match (inode, offset) {
-            (Inode::IdLink(_) | Inode::Alias, _) => return Err(FsError::NotADirectory),
-            (Inode::InView(node), _) if matches!(generation.view.node(node), Node::Leaf(_)) => {
-                return Err(FsError::NotADirectory);
-            }
-            (_, ..=AFTER_DOT_DOT) => return Ok(0),
-            (Inode::Root, _) => Top::LISTED
-                .iter()
-                .position(|top| top.ino() == offset)
-                .map(|i| i as u32),
-            (Inode::IdDir, _) => generation.job_of_ino(offset),
-            (Inode::InView(dir), _) => {
-                let entry = generation
-                    .view
-                    .find(offset)
-                    .filter(|&entry| generation.view.parent(entry) == dir);
-                entry.map(|entry| entry - generation.view.entries(dir).start)
-            }
-        };
-        after.map(|position| position + 1).ok_or(FsError::Stale)
     }
 
     fn with_entry<T>(

@@ -1,8 +1,10 @@
 //! One immutable state of everything that is served, and what differs between two.
 
+use super::cookie::After;
+use super::fs::FsError;
 use crate::catalog::{JobIdx, Snapshot};
 use crate::fsx::TimeNs;
-use crate::view::{Node, NodeIdx, Tree, default_paths, path_hash};
+use crate::view::{HASH_BITS, Node, NodeIdx, Tree, default_paths, path_hash};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -11,6 +13,9 @@ pub const ROOT: u64 = 1;
 
 /// Marks the inode numbers of `id/<id>`; the other 62 bits are the first of the id.
 pub(super) const ID_BIT: u64 = 1 << 62;
+
+/// Bits of the first 64 of an id that do not fit a cookie.
+const ID_KEY_SHIFT: u32 = u64::BITS - HASH_BITS;
 
 /// What the kernel must forget when a generation replaces another.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -106,6 +111,63 @@ impl Generation {
         let wanted = ino & !ID_BIT;
         let job = jobs.partition_point(|job| job.id.leading_u64() >> 2 < wanted) as JobIdx;
         ((job as usize) < jobs.len() && self.id_ino(job) == ino).then_some(job)
+    }
+
+    /// Tells this generation from those before and after it.
+    pub(super) fn tag(&self) -> u8 {
+        self.snapshot.generation() as u8
+    }
+
+    /// Returns the key of an entry in a listing's cookie.
+    pub(super) fn after(&self, dir: Inode, position: u32) -> After {
+        After::Entry(match dir {
+            Inode::InView(dir) => self.view.hash(self.view.entries(dir).start + position),
+            Inode::IdDir => self.id_key(position),
+            Inode::Root | Inode::IdLink(_) | Inode::Alias => Top::LISTED[position as usize].ino(),
+        })
+    }
+
+    /// Returns how many of `.` and `..` were listed, and the position of the next entry.
+    pub(super) fn position(&self, dir: Inode, after: After) -> Result<(usize, u32), FsError> {
+        let is_link = match dir {
+            Inode::IdLink(_) | Inode::Alias => true,
+            Inode::InView(node) => matches!(self.view.node(node), Node::Leaf(_)),
+            Inode::Root | Inode::IdDir => false,
+        };
+        if is_link {
+            return Err(FsError::NotADirectory);
+        }
+        let key = match after {
+            After::Nothing => return Ok((0, 0)),
+            After::Dot => return Ok((1, 0)),
+            After::DotDot => return Ok((2, 0)),
+            After::Entry(key) => key,
+        };
+        let last = match dir {
+            Inode::InView(dir) => {
+                let entry = self
+                    .view
+                    .find(key)
+                    .filter(|&entry| self.view.parent(entry) == dir);
+                entry.map(|entry| entry - self.view.entries(dir).start)
+            }
+            Inode::IdDir => {
+                let jobs = self.snapshot.jobs();
+                let job = jobs.partition_point(|job| job.id.leading_u64() >> ID_KEY_SHIFT < key);
+                Some(job as JobIdx)
+                    .filter(|_| job < jobs.len() && self.id_key(job as JobIdx) == key)
+            }
+            Inode::Root | Inode::IdLink(_) | Inode::Alias => (0..)
+                .zip(Top::LISTED)
+                .find(|(_, top)| top.ino() == key)
+                .map(|(i, _)| i),
+        };
+        last.map(|last| (2, last + 1)).ok_or(FsError::Stale)
+    }
+
+    /// The first bits of a job's id, as many as a cookie holds.
+    fn id_key(&self, job: JobIdx) -> u64 {
+        self.snapshot.jobs()[job as usize].id.leading_u64() >> ID_KEY_SHIFT
     }
 
     pub(super) fn n_entries(&self, inode: Inode) -> u32 {

@@ -5,6 +5,7 @@
 //! it in the background, [`watchdog`] cleans up behind it, and [`registry`] remembers it.
 
 mod adapter;
+mod cookie;
 mod daemon;
 mod fs;
 mod generation;
@@ -26,7 +27,8 @@ pub use registry::{MountRecord, MountState, Registry};
 pub use watchdog::{WatchdogOptions, watch};
 
 use crate::exec::ExecError;
-use crate::fsx::{self, FsError as FileError};
+use crate::fsx::FsError as FileError;
+use crate::report::harmless;
 use std::io;
 use std::path::PathBuf;
 
@@ -86,6 +88,8 @@ pub enum MountError {
         message: String,
         /// Its remedy.
         hint: Option<String>,
+        /// It refused rather than failed.
+        refused: bool,
     },
     /// The daemon was silent for too long.
     #[error("the mount was not ready within {limit_s} s; its log is `{}`", log.display())]
@@ -109,6 +113,18 @@ pub enum MountError {
 }
 
 impl MountError {
+    /// Tells whether a guard refused what could have been done, but should not be.
+    pub fn is_refusal(&self) -> bool {
+        match self {
+            Self::NotADirectory(_)
+            | Self::NotEmpty(_)
+            | Self::Overlap(_)
+            | Self::Occupied { .. } => true,
+            Self::DaemonFailed { refused, .. } => *refused,
+            _ => false,
+        }
+    }
+
     /// Returns what the user can do.
     pub fn hint(&self) -> Option<String> {
         match self {
@@ -136,7 +152,5 @@ impl MountError {
 
 /// Returns the name of this host, which tells apart registries in a shared home directory.
 fn host() -> String {
-    fsx::printable(std::ffi::OsStr::new(
-        &*rustix::system::uname().nodename().to_string_lossy(),
-    ))
+    harmless(rustix::system::uname().nodename().to_string_lossy())
 }

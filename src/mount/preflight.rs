@@ -1,8 +1,7 @@
 //! What a mount needs, checked before anything is touched.
 
 use super::MountError;
-use super::table;
-use crate::fsx;
+use super::table::{self, Health};
 use rustix::fs::{Access, AtFlags, CWD};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -122,18 +121,25 @@ fn check_helper() -> Check {
 }
 
 fn check_dead_mounts() -> Check {
-    let dead: Vec<_> = table::mounts()
+    let describe = |entry: table::MountEntry| {
+        let mountpoint = entry.mountpoint.display().to_string();
+        match entry.health() {
+            Health::Alive => None,
+            Health::Dead => Some(mountpoint),
+            Health::Silent => Some(format!("{mountpoint} (its daemon does not answer)")),
+        }
+    };
+    let ours = table::mounts()
         .unwrap_or_default()
         .into_iter()
-        .filter(|entry| entry.is_ours() && entry.is_dead())
-        .map(|entry| fsx::printable(entry.mountpoint.as_os_str()))
-        .collect();
-    let (verdict, found, hint) = match dead.as_slice() {
+        .filter(table::MountEntry::is_ours);
+    let bad: Vec<_> = ours.filter_map(describe).collect();
+    let (verdict, found, hint) = match bad.as_slice() {
         [] => (Verdict::Good, "none".to_owned(), None),
         _ => (
             Verdict::Limited,
-            dead.join(", "),
-            Some("`sweepfs unmount --all` removes them".to_owned()),
+            bad.join(", "),
+            Some("`sweepfs unmount --all` removes yours".to_owned()),
         ),
     };
     Check {

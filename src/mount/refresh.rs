@@ -105,9 +105,8 @@ impl Refresher {
             Err(error) => tracing::warn!("cannot refresh: {error}: {}", error.cause),
         }
         self.update_capacity();
-        if !self.workspace().exists() {
-            self.watch = None;
-        } else if self.watch.is_none() {
+        let watched = self.watch.as_ref().map(Watch::inode);
+        if watched != fsx::stamp(&self.workspace()).ok().map(|stamp| stamp.inode) {
             self.start_watch();
         }
     }
@@ -117,6 +116,7 @@ impl Refresher {
     }
 
     fn start_watch(&mut self) {
+        self.watch = None;
         if self.network {
             return;
         }
@@ -136,13 +136,16 @@ impl Refresher {
 }
 
 /// Makes the kernel forget what changed. Must not be called while handling a request.
+///
+/// Entries first: that waits for listings under way in their directory, whose answers would
+/// otherwise be cached after the cache was dropped.
 fn invalidate(notifier: &Notifier, changes: &Changes) {
+    for (parent, name) in &changes.entries {
+        report(notifier.inval_entry(INodeNo(*parent), OsStr::from_bytes(name)));
+    }
     invalidate_contents(notifier, changes);
     for ino in &changes.attributes {
         report(notifier.inval_inode(INodeNo(*ino), -1, 0));
-    }
-    for (parent, name) in &changes.entries {
-        report(notifier.inval_entry(INodeNo(*parent), OsStr::from_bytes(name)));
     }
 }
 

@@ -105,7 +105,7 @@ impl Registry {
     }
 
     pub(super) fn write(&self, record: &MountRecord) -> Result<(), MountError> {
-        fsx::create_private_dir_all(&self.dir)?;
+        self.ensure()?;
         let text = serde_json::to_string_pretty(record).expect("a record has no map with odd keys");
         Ok(fsx::write_atomic(
             &self.path(&record.mountpoint, "json"),
@@ -114,14 +114,34 @@ impl Registry {
         )?)
     }
 
-    pub(super) fn remove(&self, mountpoint: &Path) -> Result<(), MountError> {
-        Ok(fsx::remove_file(&self.path(mountpoint, "json"))?)
+    /// Keeps other processes from mounting at a mountpoint, and from forgetting a mount there.
+    pub(super) fn lock(&self, mountpoint: &Path) -> Result<Lock, MountError> {
+        self.ensure()?;
+        Ok(Lock::acquire(&self.path(mountpoint, "lock"))?)
     }
 
-    /// Keeps other processes from mounting and unmounting at a mountpoint.
-    pub(super) fn lock(&self, mountpoint: &Path) -> Result<Lock, MountError> {
-        fsx::create_private_dir_all(&self.dir)?;
-        Ok(Lock::acquire(&self.path(mountpoint, "lock"))?)
+    /// Makes the directories, and refuses those that belong to somebody else.
+    pub(super) fn ensure(&self) -> Result<(), MountError> {
+        if let Some(state_dir) = self.dir.parent() {
+            fsx::create_private_dir_all(state_dir)?;
+        }
+        Ok(fsx::create_private_dir_all(&self.dir)?)
+    }
+
+    /// Forgets a mount that has ended, and removes its mountpoint if it was made for it; unless
+    /// another daemon has taken over meanwhile.
+    pub(super) fn forget(&self, ended: &MountRecord) -> Result<(), MountError> {
+        let _lock = self.lock(&ended.mountpoint)?;
+        let record = self.record(&ended.mountpoint);
+        if record
+            .is_some_and(|record| (record.pid, record.pid_start) != (ended.pid, ended.pid_start))
+        {
+            return Ok(());
+        }
+        if ended.made_mountpoint {
+            let _ = fsx::remove_dir(&ended.mountpoint);
+        }
+        Ok(fsx::remove_file(&self.path(&ended.mountpoint, "json"))?)
     }
 
     /// Where the daemon of a mountpoint logs.
@@ -151,13 +171,11 @@ impl Registry {
         if left.is_some() {
             table::detach(mountpoint)?;
         }
-        if record.is_none() && left.is_none() {
-            return Err(MountError::NotMounted(mountpoint.to_owned()));
+        match (record, left) {
+            (Some(record), _) => self.forget(&record),
+            (None, Some(_)) => Ok(()),
+            (None, None) => Err(MountError::NotMounted(mountpoint.to_owned())),
         }
-        if record.is_some_and(|record| record.made_mountpoint) {
-            let _ = fsx::remove_dir(mountpoint);
-        }
-        self.remove(mountpoint)
     }
 
     /// Finds every mountpoint of ours: registered ones on this host, and those of the mount table
@@ -169,10 +187,12 @@ impl Registry {
             .filter(|record| record.state() != MountState::Elsewhere)
             .map(|r| r.mountpoint)
             .collect();
+        let uid = rustix::process::getuid().as_raw();
+        let dead = |entry: &MountEntry| entry.is_ours() && entry.belongs_to(uid) && entry.is_dead();
         all.extend(
             table::mounts()?
                 .into_iter()
-                .filter(|entry| entry.is_ours() && entry.is_dead())
+                .filter(dead)
                 .map(|entry| entry.mountpoint),
         );
         all.sort();
@@ -187,6 +207,7 @@ fn stop_daemon(record: &MountRecord) {
         return;
     };
     let _ = rustix::process::kill_process(pid, Signal::TERM);
+    let _ = rustix::process::kill_process(pid, Signal::CONT);
     let pause = Duration::from_millis(10);
     for _ in 0..STOP_LIMIT.as_millis() / pause.as_millis() {
         if process_start(record.pid) != Some(record.pid_start) {

@@ -7,6 +7,7 @@ use crate::fsx;
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
+use std::sync::mpsc;
 use std::time::Duration;
 
 /// A mount as `/proc/self/mountinfo` lists it.
@@ -16,6 +17,8 @@ pub(super) struct MountEntry {
     pub(super) mountpoint: PathBuf,
     pub(super) fs_type: String,
     pub(super) source: OsString,
+    /// Who mounted it, for FUSE.
+    pub(super) user_id: Option<u32>,
 }
 
 impl MountEntry {
@@ -24,13 +27,42 @@ impl MountEntry {
         self.fs_type.starts_with("fuse") && self.source == FS_NAME
     }
 
-    /// Tells whether its daemon is gone. `statfs` is the one request that the kernel never answers
-    /// from its caches; a live daemon answers it from memory.
+    /// Tells whether a user other than root may take it away.
+    pub(super) fn belongs_to(&self, uid: u32) -> bool {
+        self.user_id == Some(uid)
+    }
+
+    /// Asks its daemon for a sign of life. `statfs` is the one request that the kernel never
+    /// answers from its caches; a live daemon answers it from memory, a stopped one not at all.
+    pub(super) fn health(&self) -> Health {
+        let (sender, answer) = mpsc::channel();
+        let mountpoint = self.mountpoint.clone();
+        std::thread::spawn(move || sender.send(fsx::capacity(&mountpoint)));
+        match answer.recv_timeout(ANSWER_MAX) {
+            Ok(Err(error)) if error.cause.raw_os_error() == Some(ENOTCONN) => Health::Dead,
+            Ok(_) => Health::Alive,
+            Err(_) => Health::Silent,
+        }
+    }
+
+    /// Tells whether its daemon is gone.
     pub(super) fn is_dead(&self) -> bool {
-        let asked = fsx::capacity(&self.mountpoint);
-        asked.is_err_and(|error| error.cause.raw_os_error() == Some(ENOTCONN))
+        self.health() == Health::Dead
     }
 }
+
+/// Whether a mount is served.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Health {
+    Alive,
+    /// The daemon is gone: whatever is asked fails.
+    Dead,
+    /// The daemon is there and does not answer: whatever is asked hangs.
+    Silent,
+}
+
+/// A daemon answers within microseconds.
+const ANSWER_MAX: Duration = Duration::from_secs(2);
 
 /// "Transport endpoint is not connected".
 const ENOTCONN: i32 = 107;
@@ -59,11 +91,17 @@ fn parse_line(line: &[u8]) -> Option<MountEntry> {
     let mountpoint = PathBuf::from(unescaped(fields.nth(3)?));
     let mut fields = fields.skip_while(|field| *field != b"-").skip(1);
     let fs_type = String::from_utf8_lossy(fields.next()?).into_owned();
+    let source = unescaped(fields.next()?);
+    let options = String::from_utf8_lossy(fields.next().unwrap_or_default());
+    let user_id = options
+        .split(',')
+        .find_map(|option| option.strip_prefix("user_id=")?.parse().ok());
     Some(MountEntry {
         id,
         mountpoint,
         fs_type,
-        source: unescaped(fields.next()?),
+        source,
+        user_id,
     })
 }
 
@@ -130,7 +168,7 @@ mod tests {
             (entry.id, entry.mountpoint.to_str()),
             (36, Some("/mnt/my views\\x"))
         );
-        assert!(entry.is_ours());
+        assert!(entry.is_ours() && entry.belongs_to(0) && !entry.belongs_to(1));
         assert!(
             !parse_line(b"1 0 0:1 / / rw - ext4 /dev/vda rw")
                 .expect("a mount")

@@ -1,5 +1,6 @@
 //! A notice when entries of a directory come or go; a wake-up only, never the truth.
 
+use crate::fsx;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
 use std::io;
@@ -21,14 +22,21 @@ const WATCHED: WatchFlags = WatchFlags::CREATE
 #[derive(Debug)]
 pub(super) struct Watch {
     events: OwnedFd,
+    inode: u64,
 }
 
 impl Watch {
     /// Starts to watch a directory; a link to one is followed.
     pub(super) fn new(dir: &Path) -> io::Result<Self> {
         let events = inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK)?;
+        let inode = fsx::stamp(dir).map_err(|error| error.cause)?.inode;
         inotify::add_watch(&events, dir, WATCHED)?;
-        Ok(Self { events })
+        Ok(Self { events, inode })
+    }
+
+    /// Returns the inode number of the directory; another one may take its place.
+    pub(super) fn inode(&self) -> u64 {
+        self.inode
     }
 
     /// Waits for an event, at most for `limit`, and takes all that are there.

@@ -1,9 +1,10 @@
 //! A small process that unmounts when the daemon is killed.
 //!
-//! It reads from a pipe whose other end only the daemon holds. The daemon writes a byte before it
-//! ends in order; the end of the pipe without that byte means that it was killed.
+//! It reads from a pipe whose other end only the daemon holds. The daemon writes the number of its
+//! mount once there is one, and a byte before it ends in order; the end of the pipe without that
+//! byte means that it was killed.
 
-use super::table;
+use super::table::{self, MountEntry};
 use super::{MountError, daemon::program_argument};
 use crate::exec::{self, Running};
 use crate::fsx;
@@ -13,7 +14,7 @@ use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 /// What a watchdog must know.
@@ -28,30 +29,44 @@ pub struct WatchdogOptions {
 /// than the pipe.
 const DEATH_MAX: Duration = Duration::from_secs(5);
 
+/// A watchdog that cannot live is not started more often than this.
+const RESTART_PAUSE: Duration = Duration::from_millis(100);
+
 /// How often to look whether the mount has died.
 const PAUSE: Duration = Duration::from_millis(10);
 
 /// Waits for the daemon's end, and unmounts if it was killed. The pipe is standard input.
 ///
-/// Only a dead mount is taken away: another daemon may have mounted there meanwhile.
+/// Only a dead mount is taken away: another daemon may have mounted there meanwhile. It is known by
+/// its number, since the project may have been moved, mount and all.
 pub fn watch(options: &WatchdogOptions, mut pipe: impl Read) -> Result<(), MountError> {
     // Not to be found by `pkill sweepfs`, which is how daemons die.
     let _ = rustix::thread::set_name(c"mount-watchdog");
     let _ = rustix::process::setsid();
+    let mut number = [0; 8];
+    let mount_id = pipe
+        .read_exact(&mut number)
+        .is_ok()
+        .then(|| u64::from_be_bytes(number));
     if pipe.read(&mut [0]).is_ok_and(|n| n > 0) {
         return Ok(());
     }
     for _ in 0..DEATH_MAX.as_millis() / PAUSE.as_millis() {
-        match table::mounted_at(&options.mountpoint)? {
-            Some(entry) if entry.is_ours() && entry.is_dead() => {
+        let mut entries = table::mounts()?.into_iter().filter(MountEntry::is_ours);
+        let entry = match mount_id {
+            Some(id) => entries.find(|entry| entry.id == id),
+            None => entries.find(|entry| entry.mountpoint == options.mountpoint),
+        };
+        match entry {
+            Some(entry) if entry.is_dead() => {
                 tracing::warn!(
                     "a daemon was killed; unmounting {}",
-                    options.mountpoint.display()
+                    entry.mountpoint.display()
                 );
-                return table::detach(&options.mountpoint);
+                return table::detach(&entry.mountpoint);
             }
-            Some(entry) if entry.is_ours() => std::thread::sleep(PAUSE),
-            _ => return Ok(()),
+            Some(_) => std::thread::sleep(PAUSE),
+            None => return Ok(()),
         }
     }
     Ok(())
@@ -59,9 +74,22 @@ pub fn watch(options: &WatchdogOptions, mut pipe: impl Read) -> Result<(), Mount
 
 /// The daemon's side: keeps a watchdog alive until it stands down.
 #[derive(Debug)]
-pub(super) struct Guard {
+pub(super) struct Guard(Arc<Mutex<GuardState>>);
+
+#[derive(Debug, Default)]
+struct GuardState {
     /// The write end of the current watchdog's pipe; `None` once it stood down.
-    pipe: Arc<Mutex<Option<File>>>,
+    pipe: Option<File>,
+    mount_id: Option<u64>,
+}
+
+impl GuardState {
+    /// Tells the current watchdog what is known of the mount.
+    fn tell(&mut self) {
+        if let (Some(pipe), Some(id)) = (&mut self.pipe, self.mount_id) {
+            let _ = pipe.write_all(&id.to_be_bytes());
+        }
+    }
 }
 
 impl Guard {
@@ -72,44 +100,54 @@ impl Guard {
         options: WatchdogOptions,
     ) -> Result<Self, MountError> {
         let (mut watchdog, pipe) = start_one(&program, &log, &options)?;
-        let pipe = Arc::new(Mutex::new(Some(pipe)));
-        let shared = Arc::clone(&pipe);
+        let state = Arc::new(Mutex::new(GuardState {
+            pipe: Some(pipe),
+            mount_id: None,
+        }));
+        let shared = Arc::clone(&state);
         std::thread::spawn(move || {
             loop {
                 let _ = watchdog.wait();
-                let mut slot = shared.lock().unwrap_or_else(PoisonError::into_inner);
-                if slot.is_none() {
+                let mut state = locked(&shared);
+                if state.pipe.is_none() {
                     return;
                 }
                 tracing::warn!("the watchdog was killed; starting another");
                 match start_one(&program, &log, &options) {
-                    Ok((next, next_pipe)) => {
+                    Ok((next, pipe)) => {
                         watchdog = next;
-                        *slot = Some(next_pipe);
+                        state.pipe = Some(pipe);
+                        state.tell();
                     }
                     Err(error) => {
                         tracing::error!("cannot start a watchdog: {error}");
                         return;
                     }
                 }
-                drop(slot);
-                std::thread::sleep(Duration::from_millis(100));
+                drop(state);
+                std::thread::sleep(RESTART_PAUSE);
             }
         });
-        Ok(Self { pipe })
+        Ok(Self(state))
+    }
+
+    /// Tells the watchdog which mount is the daemon's.
+    pub(super) fn protect(&self, mount_id: u64) {
+        let mut state = locked(&self.0);
+        state.mount_id = Some(mount_id);
+        state.tell();
     }
 
     /// Tells the watchdog that the end is orderly.
     pub(super) fn stand_down(&self) {
-        if let Some(mut pipe) = self
-            .pipe
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take()
-        {
+        if let Some(mut pipe) = locked(&self.0).pipe.take() {
             let _ = pipe.write_all(&[1]);
         }
     }
+}
+
+fn locked(state: &Mutex<GuardState>) -> MutexGuard<'_, GuardState> {
+    state.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn start_one(

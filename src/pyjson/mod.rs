@@ -128,6 +128,16 @@ impl Object {
         self.0.iter().map(|(k, v)| (k, v))
     }
 
+    /// Returns the same keys with other values.
+    pub fn map_values(&self, mut map: impl FnMut(&Value) -> Value) -> Self {
+        Self(
+            self.0
+                .iter()
+                .map(|(key, value)| (key.clone(), map(value)))
+                .collect(),
+        )
+    }
+
     /// The entries sorted by code point of the key.
     fn sorted(&self) -> Vec<&(PyStr, Value)> {
         let mut entries: Vec<_> = self.0.iter().collect();

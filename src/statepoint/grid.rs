@@ -107,11 +107,14 @@ fn parse_values(text: &str) -> Result<Vec<Value>, GridError> {
     let mut values: Vec<Value> = Vec::new();
     for item in split_commas(text) {
         let range = Range::parse(item);
-        let room = POINTS_MAX - values.len();
+        let room = POINTS_MAX.saturating_sub(values.len());
         match range {
             Some(range) => values.extend(range.values(item, room)?),
             None => values.push(parse_value(item)),
         }
+    }
+    if values.len() > POINTS_MAX {
+        return Err(GridError::TooLarge);
     }
     let mut seen = std::collections::HashSet::new();
     values.retain(|value| seen.insert(value.clone()));
@@ -178,7 +181,8 @@ impl Range {
         let last = (self.stop - self.start)
             .checked_div(self.step)
             .ok_or_else(empty)?;
-        if last < 0 || (last == 0 && (self.stop - self.start) * self.step < 0) {
+        let direction = (self.stop - self.start).signum() * self.step.signum();
+        if direction < 0 {
             return Err(empty());
         }
         let n_values = usize::try_from(last)
@@ -213,7 +217,10 @@ impl Decimal {
         let (mantissa, exponent) = match text.split_once(['e', 'E']) {
             Some((mantissa, exponent)) => (
                 mantissa,
-                exponent.parse::<i32>().ok().filter(|e| e.abs() <= 30)?,
+                exponent
+                    .parse::<i32>()
+                    .ok()
+                    .filter(|e| e.unsigned_abs() <= 30)?,
             ),
             None => (text, 0),
         };
@@ -355,6 +362,12 @@ mod tests {
             &["a=1:2:-5"],
             "the range `1:2:-5` is empty: STEP must lead from START to STOP",
         );
+        check_error(
+            &["a=0:1e25:-1e26"],
+            "the range `0:1e25:-1e26` is empty: STEP must lead from START to STOP",
+        );
+        check(&["a=0:1e25:1e26"], &[r#"{"a": 0.0}"#]);
+        check(&["a=1e-2147483648:3:1"], &[r#"{"a": "1e-2147483648:3:1"}"#]);
         check_error(&["a=0:1e18:1"], "the grid has more than 10000000 points");
         check_error(
             &["a=0:9999:1", "b=0:9999:1"],

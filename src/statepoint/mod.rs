@@ -63,8 +63,7 @@ impl StatePoint {
     }
 }
 
-/// Finds the first key that signac would refuse because it contains a dot.
-pub fn check_keys(object: &Object) -> Result<(), PyStr> {
+fn check_keys(object: &Object) -> Result<(), PyStr> {
     object.iter().try_for_each(|(key, value)| {
         if key.as_bytes().contains(&b'.') {
             return Err(key.clone());
@@ -73,7 +72,8 @@ pub fn check_keys(object: &Object) -> Result<(), PyStr> {
     })
 }
 
-fn check_value_keys(value: &Value) -> Result<(), PyStr> {
+/// Finds the first key in a value that signac would refuse because it contains a dot.
+pub fn check_value_keys(value: &Value) -> Result<(), PyStr> {
     match value {
         Value::Object(object) => check_keys(object),
         Value::List(items) => items.iter().try_for_each(check_value_keys),

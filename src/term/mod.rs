@@ -8,6 +8,7 @@ mod table;
 pub use progress::ProgressObserver;
 pub use table::Table;
 
+use crate::report::harmless;
 use std::fmt::Display;
 use std::io::{self, IsTerminal, Write};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -75,23 +76,26 @@ impl Term {
     /// Says what was done, unless the user wants quiet.
     pub fn note(&self, text: impl Display) {
         if !self.quiet {
-            self.talk(format_args!("{text}"));
+            self.talk(format_args!("{}", harmless(text)));
         }
     }
 
     /// Says that something may not be as intended.
     pub fn warn(&self, text: impl Display) {
-        self.talk(format_args!("{BOLD_YELLOW}warning:{RESET} {text}"));
+        self.talk(format_args!(
+            "{BOLD_YELLOW}warning:{RESET} {}",
+            harmless(text)
+        ));
     }
 
     /// Says why a command failed.
     pub fn error(&self, text: impl Display) {
-        self.talk(format_args!("{BOLD_RED}error:{RESET} {text}"));
+        self.talk(format_args!("{BOLD_RED}error:{RESET} {}", harmless(text)));
     }
 
     /// Says what the user can do.
     pub fn hint(&self, text: impl Display) {
-        self.talk(format_args!("{BOLD_CYAN}hint:{RESET} {text}"));
+        self.talk(format_args!("{BOLD_CYAN}hint:{RESET} {}", harmless(text)));
     }
 
     /// Returns an observer that draws a bar, or nothing where none is wanted.

@@ -7,8 +7,8 @@
 use crate::pyjson::{PyStr, Value, dumps_str, parse, view_str};
 use crate::statepoint::Key;
 use md5::{Digest, Md5};
-use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::collections::{HashMap, HashSet};
 
 /// A file name: not empty, without `/` and NUL, at most 255 bytes.
 pub(super) type Name = Box<[u8]>;
@@ -25,10 +25,7 @@ pub(super) fn value_names<'a>(values: impl Iterator<Item = &'a Value>) -> Vec<Na
 pub(super) fn key_names<'a>(keys: impl Iterator<Item = &'a Key>, reserved: &[&str]) -> Vec<Name> {
     unique(
         &keys
-            .map(|key| KeyNames {
-                parts: key.parts(),
-                reserved,
-            })
+            .map(|key| KeyNames { key, reserved })
             .collect::<Vec<_>>(),
     )
 }
@@ -56,7 +53,7 @@ impl Candidates for ValueNames<'_> {
     fn name(&self, level: u32) -> Option<Name> {
         match self.0 {
             Value::Str(string) => quoted_name(string, level),
-            other => file_name(&view_str(other)),
+            other => file_name(&view_str(other), level),
         }
     }
 
@@ -66,14 +63,15 @@ impl Candidates for ValueNames<'_> {
 }
 
 struct KeyNames<'a> {
-    parts: Vec<PyStr>,
+    key: &'a Key,
     reserved: &'a [&'a str],
 }
 
-impl Candidates for KeyNames<'_> {
-    fn name(&self, level: u32) -> Option<Name> {
+impl KeyNames<'_> {
+    /// Returns the dotted name; `None` if a part has no form in bytes.
+    fn dotted(&self) -> Option<Vec<u8>> {
         let mut dotted = Vec::new();
-        for (i, part) in self.parts.iter().enumerate() {
+        for (i, part) in self.key.parts().iter().enumerate() {
             if i > 0 {
                 dotted.push(b'.');
             }
@@ -84,14 +82,22 @@ impl Candidates for KeyNames<'_> {
                 }
             }
         }
-        if matches!(dotted.as_slice(), b"" | b"." | b"..") {
-            return quoted_name(&PyStr::from_encoded(dotted), level);
-        }
-        if level == 0 && self.reserved.iter().any(|name| name.as_bytes() == dotted) {
+        Some(dotted)
+    }
+}
+
+impl Candidates for KeyNames<'_> {
+    fn name(&self, level: u32) -> Option<Name> {
+        let dotted = match self.dotted().as_deref() {
+            None | Some(b"" | b"." | b"..") => return quoted_name(self.key.dotted(), level),
+            Some(dotted) => dotted.to_vec(),
+        };
+        let reserved = || self.reserved.iter().any(|name| name.as_bytes() == dotted);
+        if level == 0 && reserved() {
             return None;
         }
         let prefixed = [b"sp.".repeat(level as usize), dotted].concat();
-        Some(cut(prefixed))
+        Some(cut(prefixed, level))
     }
 
     fn is_fixed(&self) -> bool {
@@ -107,11 +113,7 @@ fn unique<C: Candidates>(items: &[C]) -> Vec<Name> {
         .zip(&mut levels)
         .map(|(item, level)| lowest_name(item, level))
         .collect();
-    let of_one_kind = items
-        .windows(2)
-        .all(|pair| pair[0].is_fixed() == pair[1].is_fixed());
-    let plain = |name: &Name| !name.starts_with(b"\"") && name.len() < NAME_BYTES_MAX;
-    if of_one_kind && levels.iter().all(|&level| level == 0) && names.iter().all(plain) {
+    if names.iter().collect::<HashSet<_>>().len() == names.len() {
         return names;
     }
     let mut unsettled: Vec<_> = (0..items.len()).rev().collect();
@@ -156,15 +158,15 @@ fn quoted_name(string: &PyStr, level: u32) -> Option<Name> {
     for _ in 0..level {
         string = dumps_str(&string).into();
     }
-    file_name(&string)
+    file_name(&string, level)
 }
 
 /// Returns the file name of a text, unless no file can have it.
-fn file_name(text: &PyStr) -> Option<Name> {
+fn file_name(text: &PyStr, level: u32) -> Option<Name> {
     let escaped = escaped(text)?;
     match escaped.as_slice() {
         b"" | b"." | b".." => None,
-        _ => Some(cut(escaped)),
+        _ => Some(cut(escaped, level)),
     }
 }
 
@@ -207,23 +209,31 @@ fn surrogate_escaped(text: &PyStr) -> Option<Vec<u8>> {
     Some(bytes)
 }
 
-/// Cuts at a character boundary and appends `~` and 8 hex digits of the MD5 of the whole name.
-fn cut(mut name: Vec<u8>) -> Name {
-    if name.len() > NAME_BYTES_MAX {
-        let digest = Md5::digest(&name);
-        let mut end = NAME_BYTES_MAX - 9;
-        while end > 0 && name[end] & 0xC0 == 0x80 {
-            end -= 1;
-        }
-        name.truncate(end);
-        name.extend_from_slice(
-            format!(
-                "~{:02x}{:02x}{:02x}{:02x}",
-                digest[0], digest[1], digest[2], digest[3]
-            )
-            .as_bytes(),
-        );
+/// Cuts at a character boundary and appends `~` and 8 hex digits of the MD5 of the whole name;
+/// twice as many at each higher level, and another hash beyond its length.
+fn cut(mut name: Vec<u8>, level: u32) -> Name {
+    if name.len() <= NAME_BYTES_MAX {
+        return name.into();
     }
+    let mut hash = Md5::new();
+    hash.update(&name);
+    if level > 2 {
+        hash.update(level.to_be_bytes());
+    }
+    let n_bytes = 4 << level.min(2);
+    let digits: String = hash
+        .finalize()
+        .iter()
+        .take(n_bytes)
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
+    let mut end = NAME_BYTES_MAX - 1 - digits.len();
+    while end > 0 && name[end] & 0xC0 == 0x80 {
+        end -= 1;
+    }
+    name.truncate(end);
+    name.push(b'~');
+    name.extend_from_slice(digits.as_bytes());
     name.into()
 }
 
@@ -231,7 +241,6 @@ fn cut(mut name: Vec<u8>) -> Name {
 mod tests {
     use super::*;
     use proptest::prelude::*;
-    use std::collections::HashSet;
 
     fn values(json: &[&str]) -> Vec<Value> {
         json.iter()
@@ -314,6 +323,47 @@ mod tests {
             );
         }
         check(&[&format!("\"{}\"", "y".repeat(255))], &[&"y".repeat(255)]);
+    }
+
+    #[test]
+    fn names_that_are_equal_in_bytes_are_told_apart() {
+        let bytes = |json: &[&str]| value_names(values(json).iter());
+        assert_eq!(*bytes(&[r#""é""#, r#""\udcc3\udca9""#])[0], *"é".as_bytes());
+        assert_eq!(
+            *bytes(&[r#""é""#, r#""\udcc3\udca9""#])[1],
+            *br#""\udcc3\udca9""#
+        );
+        // The two lists differ late, and the first 32 bits of their hashes are the same.
+        let long = |last: u32| {
+            let numbers: Vec<_> = (100..200).chain([last]).map(|n| n.to_string()).collect();
+            format!("[{}]", numbers.join(", "))
+        };
+        let names = bytes(&[&long(6506), &long(17872)]);
+        assert_eq!(names[0][..200], names[1][..200]);
+        assert_ne!(names[0], names[1]);
+        assert!(names.iter().all(|name| name.len() <= 255));
+        // A name that is spelled like the cut one.
+        let cut_one = format!("x{}", "é".repeat(150));
+        let cut_name =
+            String::from_utf8(bytes(&[&format!("\"{cut_one}\"")])[0].to_vec()).expect("text");
+        let both = bytes(&[&format!("\"{cut_one}\""), &format!("\"{cut_name}\"")]);
+        assert_ne!(both[0], both[1]);
+    }
+
+    #[test]
+    fn keys_without_a_form_in_bytes_are_quoted() {
+        let keys = [r#"{"\ud800": 1}"#, r#"{"a": {"\ud800.": 1}}"#].map(|json| {
+            let mut found = Vec::new();
+            let object = parse(json)
+                .expect("valid JSON")
+                .into_object()
+                .expect("an object");
+            crate::statepoint::visit(object, &mut |key, _| found.push(Key::from_dotted(key)));
+            found.pop().expect("a key")
+        });
+        let names = key_names(keys.iter(), &["job"]);
+        assert_eq!(*names[0], *br#""\ud800""#);
+        assert_eq!(*names[1], *br#""a.\ud800%252E""#);
     }
 
     #[test]

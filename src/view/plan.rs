@@ -3,7 +3,7 @@
 use super::names::{key_names, value_names};
 use super::{ID_LEVEL, LEAF};
 use crate::catalog::{JobIdx, KeyIndex, Snapshot, ValueEntry};
-use crate::pyjson::{Int, Object, Value};
+use crate::pyjson::{Int, Value};
 use rayon::prelude::*;
 use roaring::RoaringBitmap;
 use std::collections::HashSet;
@@ -182,13 +182,7 @@ fn slot(value: &Value, in_list: bool) -> Value {
             Value::Int(Int::from_literal(&format!("{float:.0}")))
         }
         Value::List(items) => Value::List(items.iter().map(|item| slot(item, true)).collect()),
-        Value::Object(object) => {
-            let mut slots = Object::new();
-            object
-                .iter()
-                .for_each(|(key, value)| slots.insert(key.clone(), slot(value, true)));
-            Value::Object(slots)
-        }
+        Value::Object(object) => Value::Object(object.map_values(|value| slot(value, true))),
         other => other.clone(),
     }
 }

@@ -10,7 +10,7 @@ use std::ops::Range;
 pub type NodeIdx = u32;
 
 /// Hashes have this many bits; a mount uses the others to tell kinds of nodes apart.
-pub const HASH_BITS: u32 = 61;
+pub const HASH_BITS: u32 = 54;
 
 /// Smaller hashes are left for nodes that are in no tree.
 const HASH_MIN: u64 = 16;

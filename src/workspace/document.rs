@@ -3,7 +3,7 @@
 use super::{DOCUMENT_FILE, JSON_SIZE_BYTES_MAX, Workspace, WorkspaceError};
 use crate::fsx::{self, Dir, Durability, Lock};
 use crate::pyjson::{self, Object, PyStr, Value};
-use crate::statepoint::{JobId, Key, StatePointError, check_keys};
+use crate::statepoint::{JobId, Key, StatePointError, check_value_keys};
 use std::io::ErrorKind;
 use std::path::Path;
 
@@ -67,10 +67,9 @@ impl Workspace {
 fn apply(document: &mut Object, edit: &Edit, path: &Path) -> Result<(), WorkspaceError> {
     match edit {
         Edit::Set(key, value) => {
-            if let Value::Object(object) = value {
-                check_keys(object).map_err(StatePointError::DottedKey)?;
-            }
-            set(document, &key.parts(), value).map_err(|parent| WorkspaceError::NotNested {
+            let parts = key.parts();
+            check_keys(&parts, value).map_err(StatePointError::DottedKey)?;
+            set(document, &parts, value).map_err(|parent| WorkspaceError::NotNested {
                 path: path.to_owned(),
                 key: key.to_string(),
                 parent,
@@ -83,6 +82,14 @@ fn apply(document: &mut Object, edit: &Edit, path: &Path) -> Result<(), Workspac
                 key: key.to_string(),
             }),
         },
+    }
+}
+
+/// signac cannot read a document in which a key contains a dot.
+fn check_keys(parts: &[PyStr], value: &Value) -> Result<(), PyStr> {
+    match parts.iter().find(|part| part.as_bytes().contains(&b'.')) {
+        Some(dotted) => Err(dotted.clone()),
+        None => check_value_keys(value),
     }
 }
 

@@ -2,8 +2,9 @@
 
 use super::{BUILD_PREFIX, Workspace, WorkspaceError};
 use crate::fsx::{self, EntryKind};
-use crate::report::Problem;
+use crate::report::{Problem, harmless};
 use crate::statepoint::JobId;
+use std::cell::OnceCell;
 use std::ffi::OsStr;
 use std::io;
 
@@ -38,7 +39,7 @@ impl Workspace {
     fn sort_entry(&self, listing: &mut Listing, name: &OsStr, kind: EntryKind) {
         let Some(text) = name.to_str() else { return };
         let problem = |reason: &str, hint| Problem {
-            subject: fsx::printable(name),
+            subject: harmless(name.display()),
             path: self.dir().join(name),
             reason: reason.to_owned(),
             hint: Some(hint),
@@ -72,8 +73,13 @@ impl Workspace {
         }
     }
 
-    /// Finds the job whose id is given, or whose id alone begins with the text.
-    pub fn resolve(&self, text: &str) -> Result<JobId, WorkspaceError> {
+    /// Finds the job whose id is given, or whose id alone begins with the text. The workspace is
+    /// listed at most once for all calls that share `listed`.
+    pub fn resolve(
+        &self,
+        text: &str,
+        listed: &OnceCell<Vec<JobId>>,
+    ) -> Result<JobId, WorkspaceError> {
         let unknown = || WorkspaceError::NoSuchJob(text.to_owned());
         if let Ok(id) = text.parse() {
             return if self.job_dir(&id).is_dir() {
@@ -83,7 +89,10 @@ impl Workspace {
             };
         }
         let (low, high) = JobId::range_of_prefix(text).ok_or_else(unknown)?;
-        let ids = self.list()?.ids;
+        if listed.get().is_none() {
+            let _ = listed.set(self.list()?.ids);
+        }
+        let ids = listed.get().map(Vec::as_slice).unwrap_or_default();
         let matches =
             &ids[ids.partition_point(|id| *id < low)..ids.partition_point(|id| *id <= high)];
         match matches {

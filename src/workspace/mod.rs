@@ -15,7 +15,7 @@ pub use list::Listing;
 pub use project::{Project, ProjectError};
 pub use read::{JobState, StatePointFile};
 
-use crate::fsx::{self, FsError, TimeNs};
+use crate::fsx::{self, FsError, Stamp};
 use crate::pyjson::PyStr;
 use crate::report::Problem;
 use crate::statepoint::{JobId, StatePointError};
@@ -119,10 +119,11 @@ impl Workspace {
         fsx::create_dir_all(&self.dir)
     }
 
-    /// Returns when an entry was last added or removed; `None` if there is no workspace yet.
-    pub fn modified(&self) -> fsx::Result<Option<TimeNs>> {
+    /// Returns what changes when an entry is added or removed, or when another directory takes the
+    /// place of this one; `None` if there is no workspace yet.
+    pub fn stamp(&self) -> fsx::Result<Option<Stamp>> {
         match fsx::stamp(&self.dir) {
-            Ok(stamp) => Ok(Some(stamp.modified)),
+            Ok(stamp) => Ok(Some(stamp)),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error),
         }

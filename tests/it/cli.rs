@@ -334,6 +334,74 @@ fn a_closed_pipe_is_silent_success() {
 }
 
 #[test]
+fn create_goes_on_when_nobody_reads() {
+    let env = Env::new();
+    let root = env.project("p");
+    let script = format!("{} create n=1:5000:1 | head -n 1", program());
+    let mut command = env.in_env(Command::new("sh"), &root, &["-c", &script]);
+    assert!(
+        command
+            .stderr(Stdio::null())
+            .stdout(Stdio::null())
+            .status()
+            .unwrap()
+            .success()
+    );
+    assert_eq!(env.run(&root, &["find", "--count"]).success(), "5000\n");
+}
+
+#[test]
+fn one_of_several_jobs_may_fail() {
+    let env = Env::new();
+    let root = env.project("p");
+    let ids: Vec<_> = [1, 2, 3]
+        .map(|n| write_job(&root, &format!("{{\"n\": {n}}}")))
+        .to_vec();
+    let names: Vec<_> = ids
+        .iter()
+        .map(|dir| dir.file_name().unwrap().to_str().unwrap())
+        .collect();
+    std::fs::write(ids[1].join("signac_statepoint.json"), "{").unwrap();
+    std::fs::write(ids[1].join("signac_job_document.json"), "{").unwrap();
+    let shown = env.run(&root, &["statepoint", names[0], names[1], names[2]]);
+    assert_eq!(
+        (shown.code, shown.stdout.as_str()),
+        (Some(3), "{\"n\": 1}\n{\"n\": 3}\n")
+    );
+    assert!(shown.stderr.contains("is not JSON"));
+    let edited = env.run(&root, &["document", names[0], names[1], names[2], "x=1"]);
+    assert_eq!(edited.code, Some(3), "{edited:?}");
+    assert_eq!(
+        env.run(&root, &["document", names[0], names[2]]).success(),
+        "{\"x\": 1}\n{\"x\": 1}\n"
+    );
+    let unreadable = env.run(&root, &["find", "--json"]);
+    assert_eq!(
+        (unreadable.code, unreadable.stdout.lines().count()),
+        (Some(3), 2)
+    );
+}
+
+#[test]
+fn keys_and_names_cannot_act_on_the_terminal() {
+    let env = Env::new();
+    let root = env.project("esc\u{1b}]0;x\u{7}");
+    write_job(&root, r#"{"angles\u001b]0;pwn\u0007": 1}"#);
+    for args in [
+        &["find", "angle=1"][..],
+        &["doctor"],
+        &["statepoint", "zz"],
+        &["mount", "workspace"],
+    ] {
+        let ran = env.run(&root, args);
+        assert!(
+            !(ran.stderr.clone() + &ran.stdout).contains(['\u{1b}', '\u{7}']),
+            "{ran:?}"
+        );
+    }
+}
+
+#[test]
 fn every_command_has_help_and_colours_only_on_demand() {
     let env = Env::new();
     let help = env.run(&env.home(), &["--help"]);
@@ -375,6 +443,7 @@ fn jobs_are_created_by_many_at_once() {
     let spawn = |_| {
         env.command(&root, &["create", "n=1:300:1"])
             .stdout(Stdio::piped())
+            .stderr(Stdio::null())
             .spawn()
             .unwrap()
     };

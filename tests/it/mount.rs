@@ -286,7 +286,7 @@ fn mounting_again_changes_nothing() {
     let other = env.project("other");
     let occupied = env.run(&other, &["mount", elsewhere.to_str().unwrap()]);
     assert!(
-        occupied.failure(1).contains("is mounted there"),
+        occupied.failure(4).contains("is mounted there"),
         "{occupied:?}"
     );
     assert_eq!(env.run(&root, &["mounts"]).success().lines().count(), 3);
@@ -445,7 +445,11 @@ fn unsuitable_mountpoints_are_refused_and_untouched() {
     write_job(&root, r#"{"a": 1}"#);
     let check = |mountpoint: &str, expected: &str| {
         let ran = env.run(&root, &["mount", mountpoint]);
-        let said = ran.failure(1);
+        let said = ran.failure(if mountpoint.starts_with("missing") {
+            1
+        } else {
+            4
+        });
         assert!(
             said.contains(expected) && said.contains("hint: "),
             "{mountpoint}: {said}"
@@ -739,4 +743,94 @@ fn killed_at_any_moment_of_its_start_it_leaves_no_corpse() {
         }
     }
     assert_eq!(links(&mount(&env, &root).join("view")).len(), 500);
+}
+
+#[test]
+fn what_is_mounted_after_an_outside_unmount_is_left_alone() {
+    if !can_mount() {
+        return;
+    }
+    let env = Env::new();
+    let (root, views) = mounted(&env);
+    let unmount_outside = || {
+        let daemon = daemon_pid(&env, &views);
+        assert!(
+            Command::new("umount")
+                .arg(&views)
+                .status()
+                .unwrap()
+                .success()
+        );
+        daemon
+    };
+    // The kernel gives the number of the old mount to the new one.
+    let first = unmount_outside();
+    mount(&env, &root);
+    wait_until("the first daemon to end", || {
+        !Path::new(&format!("/proc/{first}/exe")).exists()
+    });
+    assert_eq!(links(&views.join("view")).len(), 24);
+    assert_eq!(
+        env.run(&root, &["mounts", "--json"])
+            .success()
+            .lines()
+            .count(),
+        1
+    );
+    let second = unmount_outside();
+    std::fs::create_dir_all(&views).unwrap();
+    let tmpfs = Command::new("mount")
+        .args(["-t", "tmpfs", "none"])
+        .arg(&views)
+        .status()
+        .unwrap();
+    assert!(tmpfs.success());
+    std::fs::write(views.join("precious"), "x").unwrap();
+    wait_until("the second daemon to end", || {
+        !Path::new(&format!("/proc/{second}/exe")).exists()
+    });
+    assert!(views.join("precious").exists());
+    assert!(
+        Command::new("umount")
+            .arg(&views)
+            .status()
+            .unwrap()
+            .success()
+    );
+}
+
+#[test]
+fn a_moved_project_leaves_no_corpse() {
+    if !can_mount() {
+        return;
+    }
+    let env = Env::new();
+    let (root, views) = mounted(&env);
+    let moved = env.path().join("moved");
+    for signal in ["TERM", "KILL"] {
+        let daemon = daemon_pid(&env, &views);
+        watchdog_pid(daemon, None);
+        std::fs::rename(&root, &moved).unwrap();
+        kill(daemon, signal);
+        wait_until_plain(&moved.join("views"));
+        std::fs::rename(&moved, &root).unwrap();
+        mount(&env, &root);
+    }
+}
+
+#[test]
+fn a_stopped_daemon_hangs_no_command() {
+    if !can_mount() {
+        return;
+    }
+    let env = Env::new();
+    let (root, views) = mounted(&env);
+    kill(daemon_pid(&env, &views), "STOP");
+    let doctor = env.run(&root, &["doctor"]);
+    assert!(
+        doctor.success().contains("its daemon does not answer"),
+        "{doctor:?}"
+    );
+    env.run(&root, &["unmount", "--all"]).success();
+    assert!(!is_mounted(&views) && !views.exists());
 }

@@ -313,36 +313,26 @@ fn the_view_follows_the_model() {
 }
 
 #[test]
-fn a_change_that_the_clock_is_too_coarse_to_show_is_found() {
+fn a_workspace_in_place_of_another_is_noticed() {
     let env = Env::new();
     let root = env.project("p");
-    let workspace = root.join("workspace");
-    let modified = || std::fs::metadata(&workspace).unwrap().modified().unwrap();
-    let reset = |time| {
-        std::fs::File::open(&workspace)
-            .unwrap()
-            .set_modified(time)
-            .unwrap();
-    };
+    let (workspace, other) = (root.join("workspace"), root.join("other"));
     write_job(&root, r#"{"a": 1}"#);
-    let before = modified();
-    let just_after = sweepfs::fsx::time_ns(before) + 1_000_000;
-    let project = sweepfs::workspace::Project::discover(&root)
-        .unwrap()
-        .workspace();
-    let mut catalog =
-        sweepfs::catalog::Catalog::load(&project, just_after, &sweepfs::report::Silent).unwrap();
+    std::fs::rename(&workspace, &other).unwrap();
+    std::fs::create_dir(&workspace).unwrap();
     write_job(&root, r#"{"a": 2}"#);
-    reset(before);
-    assert!(
-        catalog.refresh(LATER).unwrap(),
-        "the listing was too recent to be trusted"
-    );
-    assert_eq!(catalog.snapshot().jobs().len(), 2);
-    write_job(&root, r#"{"a": 3}"#);
-    reset(before);
-    assert!(
-        !catalog.refresh(LATER).unwrap(),
-        "one stat suffices for a trusted listing"
-    );
+    let time = std::fs::metadata(&workspace).unwrap().modified().unwrap();
+    std::fs::File::open(&other)
+        .unwrap()
+        .set_modified(time)
+        .unwrap();
+    let mut catalog = load(&root);
+    assert!(!catalog.refresh(LATER).unwrap(), "one stat suffices");
+    std::fs::rename(&workspace, root.join("away")).unwrap();
+    std::fs::rename(&other, &workspace).unwrap();
+    assert!(catalog.refresh(LATER).unwrap());
+    let id = StatePoint::from_value(parse(r#"{"a": 1}"#).unwrap())
+        .unwrap()
+        .id();
+    assert_eq!(catalog.snapshot().jobs()[0].id, id);
 }

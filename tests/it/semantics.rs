@@ -8,6 +8,7 @@ use crate::support::tree::{load, serve, walk_view};
 use crate::support::wait_until;
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
+use sweepfs::mount::Lifetime;
 
 const PAGE: &str = include_str!("../../docs/semantics.md");
 
@@ -63,7 +64,7 @@ fn mounted() -> Option<(Env, PathBuf, PathBuf)> {
 #[test]
 fn paths_are_those_of_signac() {
     promise(
-        "The path of a job is `key/value/key/value/…/job` over the parameters that are not the same in all jobs: those with the fewest distinct values first, then by name. For every project that `signac view` accepts, the paths are the same.",
+        "The path of a job is `key/value/key/value/…/job` over the parameters that are not the same in all jobs: those with the fewest distinct values first, then by name. For every project that `signac view` accepts, the paths are the same, but for the odd values listed in [Beside signac](signac.md).",
     );
     let jobs = [
         r#"{"z": 0, "b": 0, "k": "const", "c": 0}"#,
@@ -254,7 +255,7 @@ fn changes_show() {
         "A change made on this host shows within a second: a new job, a removed job, a parameter that begins to vary. On network file systems, a change made on another host shows after `--refresh` seconds, 5 by default.",
     );
     promise(
-        "A job that is being created, or is damaged, is not shown until its state point is whole.",
+        "A job that is being created, or whose state point is damaged when it is first read, is not shown until its state point is whole.",
     );
     let Some((_env, root, views)) = mounted() else {
         return;
@@ -320,6 +321,50 @@ fn listings_are_of_one_moment() {
         .chain((0..100).map(|n| n.to_string()))
         .collect();
     assert_eq!(names, expected);
+}
+
+#[test]
+fn two_listings_of_one_directory_do_not_disturb_each_other() {
+    let env = Env::new();
+    let root = env.project("p");
+    env.run(&root, &["create", "a=0:99:1"]).success();
+    let mut catalog = load(&root);
+    let fs = serve(catalog.snapshot());
+    let (dir, _) = fs.lookup(sweepfs::mount::ROOT, b"id").unwrap();
+    let mut page = |offset: u64, n: usize| {
+        let mut entries = Vec::new();
+        fs.list(dir.ino, offset, |entry| {
+            let full = entries.len() == n;
+            if !full {
+                entries.push((
+                    String::from_utf8_lossy(entry.name).into_owned(),
+                    entry.next,
+                    entry.lifetime,
+                ));
+            }
+            full
+        })
+        .unwrap();
+        entries
+    };
+    let first = page(0, 22);
+    let (last, offset, lifetime) = first.last().unwrap().clone();
+    assert_eq!(lifetime, Lifetime::UntilChanged);
+    std::fs::remove_dir_all(root.join("workspace").join(&last)).unwrap();
+    catalog.refresh(0).unwrap();
+    fs.update(catalog.snapshot());
+    assert_eq!(page(0, 1000).len(), 101, "another reader sees the present");
+    let rest = page(offset, 1000);
+    assert_eq!(
+        first.len() + rest.len(),
+        102,
+        "the first one sees what was, to the end"
+    );
+    assert!(
+        rest.iter()
+            .all(|(_, _, lifetime)| *lifetime == Lifetime::Over),
+        "and the kernel keeps none of it"
+    );
 }
 
 #[test]

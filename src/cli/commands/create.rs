@@ -19,7 +19,7 @@ pub(in crate::cli) fn run(context: &Context<'_>, args: &CreateArgs) -> Result<Ex
     }
     workspace.ensure()?;
     let observer = context.term.progress();
-    let (mut n_done, mut n_created, mut exit) = (0, 0, Exit::Done);
+    let mut tally = Tally::default();
     let mut points = grid.points().peekable();
     while points.peek().is_some() {
         let chunk: Vec<_> = points.by_ref().take(CHUNK).collect();
@@ -27,33 +27,85 @@ pub(in crate::cli) fn run(context: &Context<'_>, args: &CreateArgs) -> Result<Ex
             .par_iter()
             .map(|statepoint| workspace.create(statepoint))
             .collect();
-        n_done += chunk.len();
+        for (statepoint, result) in chunk.iter().zip(results) {
+            tally.add(context, args, statepoint, result)?;
+        }
+        if let Some(error) = tally.failed {
+            return Err(error.into());
+        }
         observer.event(Event::Progress {
             what: "creating jobs",
-            done: n_done,
+            done: tally.n_done(),
             total: grid.n_points(),
         });
-        for (statepoint, result) in chunk.iter().zip(results) {
-            match result {
-                Ok((id, creation)) => {
-                    n_created += usize::from(creation == Creation::Created);
-                    print_job(context, args, statepoint, &id, creation)?;
-                }
-                Err(WorkspaceError::Damaged(problem)) => {
-                    context.term.warn(format_args!("the job {problem}"));
-                    exit = Exit::Partial;
-                }
-                Err(error) => return Err(error.into()),
-            }
-        }
     }
     observer.event(Event::Finished);
-    let n_existed = grid.n_points() - n_created;
+    let Tally {
+        n_created,
+        n_existed,
+        n_damaged,
+        ..
+    } = tally;
     context.term.note(format_args!(
         "created {n_created} of {} jobs, {n_existed} existed",
         grid.n_points()
     ));
-    Ok(exit)
+    Ok(if n_damaged > 0 {
+        Exit::Partial
+    } else {
+        Exit::Done
+    })
+}
+
+/// What came of the jobs so far.
+#[derive(Default)]
+struct Tally {
+    n_created: usize,
+    n_existed: usize,
+    n_damaged: usize,
+    /// Nobody reads the ids any more; the jobs are made all the same.
+    closed: bool,
+    /// Why it cannot go on; others of the same chunk may have been made.
+    failed: Option<WorkspaceError>,
+}
+
+impl Tally {
+    fn n_done(&self) -> usize {
+        self.n_created + self.n_existed + self.n_damaged
+    }
+
+    fn add(
+        &mut self,
+        context: &Context<'_>,
+        args: &CreateArgs,
+        statepoint: &StatePoint,
+        result: Result<(JobId, Creation), WorkspaceError>,
+    ) -> Result<(), CliError> {
+        let (id, creation) = match result {
+            Ok(done) => done,
+            Err(WorkspaceError::Damaged(problem)) => {
+                context.term.warn(format_args!("the job {problem}"));
+                self.n_damaged += 1;
+                return Ok(());
+            }
+            Err(error) => {
+                self.failed.get_or_insert(error);
+                return Ok(());
+            }
+        };
+        match creation {
+            Creation::Created => self.n_created += 1,
+            Creation::Existed => self.n_existed += 1,
+        }
+        if self.closed {
+            return Ok(());
+        }
+        match print_job(context, args, statepoint, &id, creation) {
+            Err(error) if error.is_closed_pipe() => self.closed = true,
+            result => result?,
+        }
+        Ok(())
+    }
 }
 
 fn pretend(

@@ -5,6 +5,7 @@ use crate::cli::context::Context;
 use crate::cli::error::{CliError, Exit};
 use crate::fsx;
 use crate::mount::{Check, Verdict, checks};
+use crate::report::harmless;
 
 pub(in crate::cli) fn run(context: &Context<'_>, args: &DoctorArgs) -> Result<Exit, CliError> {
     let mut all = checks();
@@ -21,7 +22,7 @@ pub(in crate::cli) fn run(context: &Context<'_>, args: &DoctorArgs) -> Result<Ex
             "{:<8} {}: {}",
             verdict_name(check.verdict),
             check.name,
-            check.found
+            harmless(&check.found)
         ))?;
         if let Some(hint) = &check.hint {
             context.term.line(format_args!("         hint: {hint}"))?;

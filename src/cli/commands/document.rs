@@ -21,14 +21,15 @@ pub(in crate::cli) fn run(context: &Context<'_>, args: &DocumentArgs) -> Result<
         let error = CliError::usage("no job is named whose document to change");
         return Err(error.with_hint("put its id first: `sweepfs document JOB_ID KEY=VALUE`"));
     }
-    for id in context.resolve_jobs(&workspace, &names)? {
+    let ids = context.resolve_jobs(&workspace, &names)?;
+    context.for_each_job(&ids, |id| {
         if edits.is_empty() {
-            context.term.line(workspace.document(&id)?.dumps())?;
+            context.term.line(workspace.document(id)?.dumps())?;
         } else {
-            workspace.edit_document(&id, &edits)?;
+            workspace.edit_document(id, &edits)?;
         }
-    }
-    Ok(Exit::Done)
+        Ok(())
+    })
 }
 
 fn parse_edits(assignments: &[&str], deleted: &[String]) -> Result<Vec<Edit>, CliError> {

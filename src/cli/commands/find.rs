@@ -5,7 +5,7 @@ use crate::cli::args::FindArgs;
 use crate::cli::context::Context;
 use crate::cli::error::{CliError, Exit};
 use crate::filter::Filter;
-use crate::statepoint::Key;
+use crate::statepoint::{JobId, Key};
 use crate::workspace::Workspace;
 
 /// Keys less like the unknown one are not suggested.
@@ -19,34 +19,34 @@ pub(in crate::cli) fn run(context: &Context<'_>, args: &FindArgs) -> Result<Exit
         warn_if_unknown(context, &snapshot, &term.key);
     }
     let selected = snapshot.select(&filter);
+    let mut exit = context.report_problems(snapshot.problems());
     if args.count {
         context.term.line(selected.len())?;
-    } else {
-        for job in selected {
-            print_job(context, &workspace, &snapshot, job, args.json)?;
-        }
+        return Ok(exit);
     }
-    Ok(context.report_problems(snapshot.problems()))
+    let ids: Vec<_> = selected
+        .iter()
+        .map(|job| snapshot.jobs()[job as usize].id)
+        .collect();
+    let printed = context.for_each_job(&ids, |id| print_job(context, &workspace, id, args.json))?;
+    if printed != Exit::Done {
+        exit = printed;
+    }
+    Ok(exit)
 }
 
 fn print_job(
     context: &Context<'_>,
     workspace: &Workspace,
-    snapshot: &Snapshot,
-    job: u32,
+    id: &JobId,
     json: bool,
 ) -> Result<(), CliError> {
-    let id = snapshot.jobs()[job as usize].id;
     if json {
-        let statepoint = workspace.statepoint(&id)?;
-        context.term.line(format_args!(
-            "{{\"id\": \"{id}\", \"statepoint\": {}}}",
-            statepoint.object().dumps()
-        ))?;
-    } else {
-        context.term.line(id)?;
+        let statepoint = workspace.statepoint(id)?.object().dumps();
+        let line = format_args!("{{\"id\": \"{id}\", \"statepoint\": {statepoint}}}");
+        return Ok(context.term.line(line)?);
     }
-    Ok(())
+    Ok(context.term.line(id)?)
 }
 
 fn warn_if_unknown(context: &Context<'_>, snapshot: &Snapshot, key: &Key) {

@@ -3,8 +3,8 @@
 use crate::cli::args::MountsArgs;
 use crate::cli::context::{Context, now};
 use crate::cli::error::{CliError, Exit};
-use crate::fsx::printable;
 use crate::mount::{MountRecord, MountState, Registry};
+use crate::report::harmless;
 use crate::term::Table;
 
 pub(in crate::cli) fn run(context: &Context<'_>, args: &MountsArgs) -> Result<Exit, CliError> {
@@ -22,8 +22,8 @@ pub(in crate::cli) fn run(context: &Context<'_>, args: &MountsArgs) -> Result<Ex
     let mut table = Table::new(&["MOUNTPOINT", "PROJECT", "STATE", "HOST", "PID", "SINCE"]);
     for record in &records {
         table.row(vec![
-            printable(record.mountpoint.as_os_str()),
-            printable(record.project.as_os_str()),
+            harmless(record.mountpoint.display()),
+            harmless(record.project.display()),
             state_name(record.state()).to_owned(),
             record.host.clone(),
             record.pid.to_string(),

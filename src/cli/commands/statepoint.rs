@@ -10,12 +10,12 @@ pub(in crate::cli) fn run(context: &Context<'_>, args: &StatepointArgs) -> Resul
     let workspace = context.workspace()?;
     if !args.jobs.is_empty() {
         let names: Vec<_> = args.jobs.iter().map(String::as_str).collect();
-        for id in context.resolve_jobs(&workspace, &names)? {
-            context
+        let ids = context.resolve_jobs(&workspace, &names)?;
+        return context.for_each_job(&ids, |id| {
+            Ok(context
                 .term
-                .line(workspace.statepoint(&id)?.object().dumps())?;
-        }
-        return Ok(Exit::Done);
+                .line(workspace.statepoint(id)?.object().dumps())?)
+        });
     }
     let ids = workspace.list()?.ids;
     if ids.is_empty() {

@@ -16,13 +16,20 @@ pub(in crate::cli) fn run(context: &Context<'_>, args: &UnmountArgs) -> Result<E
             named.iter().map(resolve).collect::<Result<_, CliError>>()?
         }
     };
-    for mountpoint in mountpoints {
-        registry.unmount(&mountpoint)?;
-        context
-            .term
-            .note(format_args!("unmounted {}", mountpoint.display()));
+    let mut exit = Exit::Done;
+    for mountpoint in &mountpoints {
+        match registry.unmount(mountpoint) {
+            Ok(()) => context
+                .term
+                .note(format_args!("unmounted {}", mountpoint.display())),
+            Err(error) if mountpoints.len() > 1 => {
+                CliError::from(error).report(context.term);
+                exit = Exit::Partial;
+            }
+            Err(error) => return Err(error.into()),
+        }
     }
-    Ok(Exit::Done)
+    Ok(exit)
 }
 
 /// Returns the registered mounts of the project, or its default mountpoint if there are none.
