@@ -164,6 +164,14 @@ fn documents_are_shown_set_and_deleted() {
         "the key `a.b` contains a dot",
         "",
     );
+    let dotted = "contains a dot";
+    for edit in ["a%2Eb=1", "l=[{\"x.y\": 1}]"] {
+        assert!(
+            env.run(&root, &["document", &id, edit])
+                .failure(1)
+                .contains(dotted)
+        );
+    }
     check_error(
         &env,
         &root,

@@ -331,7 +331,7 @@ fn two_listings_of_one_directory_do_not_disturb_each_other() {
     let mut catalog = load(&root);
     let fs = serve(catalog.snapshot());
     let (dir, _) = fs.lookup(sweepfs::mount::ROOT, b"id").unwrap();
-    let mut page = |offset: u64, n: usize| {
+    let page = |offset: u64, n: usize| {
         let mut entries = Vec::new();
         fs.list(dir.ino, offset, |entry| {
             let full = entries.len() == n;
