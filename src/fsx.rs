@@ -82,14 +82,6 @@ pub fn read(path: &Path) -> Result<Vec<u8>> {
     at("read", path, fs::read(path))
 }
 
-/// Reads a whole file, or gives `None` if there is none.
-pub fn read_if_present(path: &Path) -> Result<Option<Vec<u8>>> {
-    match fs::read(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        result => at("read", path, result).map(Some),
-    }
-}
-
 /// Returns the stamp of what a path leads to.
 pub fn stamp(path: &Path) -> Result<Stamp> {
     let stat = rustix::fs::stat(path).map_err(io::Error::from);

@@ -6,6 +6,7 @@ use super::generation::Changes;
 use super::watch::Watch;
 use crate::catalog::Catalog;
 use crate::fsx;
+use crate::report::with_causes;
 use fuser::{INodeNo, Notifier};
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
@@ -41,6 +42,8 @@ pub(super) struct Refresher {
     network: bool,
     watch: Option<Watch>,
     last_change: Instant,
+    /// What was logged last, so that a lasting trouble does not fill the disk.
+    trouble: String,
 }
 
 impl Refresher {
@@ -60,6 +63,7 @@ impl Refresher {
             network,
             watch: None,
             last_change: Instant::now(),
+            trouble: String::new(),
         };
         refresher.start_watch();
         refresher.update_capacity();
@@ -73,6 +77,9 @@ impl Refresher {
             let begun = Instant::now();
             self.refresh();
             std::thread::sleep((begun.elapsed() * 2).clamp(PAUSE_MIN, PAUSE_MAX));
+            if self.follow_workspace() {
+                continue;
+            }
             match &self.watch {
                 Some(watch) => watch.wait(self.pause()),
                 None => std::thread::sleep(self.pause()),
@@ -102,13 +109,20 @@ impl Refresher {
                     invalidate_contents(&self.notifier, &changes);
                 }
             }
-            Err(error) => tracing::warn!("cannot refresh: {error}: {}", error.cause),
+            Err(error) => self.warn_once(with_causes(&error)),
         }
         self.update_capacity();
+    }
+
+    /// Watches the directory that is the workspace now, if it was another or none before; tells
+    /// whether that was so, since nobody watched meanwhile.
+    fn follow_workspace(&mut self) -> bool {
         let watched = self.watch.as_ref().map(Watch::inode);
-        if watched != fsx::stamp(&self.workspace()).ok().map(|stamp| stamp.inode) {
-            self.start_watch();
+        if watched == fsx::stamp(&self.workspace()).ok().map(|stamp| stamp.inode) {
+            return false;
         }
+        self.start_watch();
+        self.watch.is_some()
     }
 
     fn workspace(&self) -> PathBuf {
@@ -122,9 +136,16 @@ impl Refresher {
         }
         match Watch::new(&self.workspace()) {
             Ok(watch) => self.watch = Some(watch),
-            Err(error) => {
-                tracing::warn!("cannot watch the workspace, checking it instead: {error}");
-            }
+            Err(error) => self.warn_once(format!(
+                "cannot watch the workspace, checking it instead: {error}"
+            )),
+        }
+    }
+
+    fn warn_once(&mut self, trouble: String) {
+        if self.trouble != trouble {
+            tracing::warn!("{trouble}");
+            self.trouble = trouble;
         }
     }
 

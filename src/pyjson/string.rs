@@ -9,18 +9,6 @@ use std::fmt;
 pub struct PyStr(Box<[u8]>);
 
 impl PyStr {
-    /// Builds a string from code points.
-    ///
-    /// # Panics
-    /// If one is above U+10FFFF.
-    pub fn from_code_points(code_points: impl IntoIterator<Item = u32>) -> Self {
-        let mut bytes = Vec::new();
-        for code_point in code_points {
-            push_code_point(&mut bytes, code_point);
-        }
-        Self(bytes.into())
-    }
-
     /// Wraps bytes that are known to be UTF-8 but for encoded surrogates.
     pub(crate) fn from_encoded(bytes: Vec<u8>) -> Self {
         Self(bytes.into())
