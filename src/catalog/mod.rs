@@ -11,7 +11,7 @@ mod scan;
 
 pub use index::{JobSet, KeyIndex, ValueEntry};
 
-use crate::filter::{Filter, Term};
+use crate::filter::{Expr, Field, Filter, Found, Test};
 use crate::fsx::{self, FsError, Stamp, TimeNs};
 use crate::report::{Observer, Problem, Silent};
 use crate::statepoint::{JobId, Key};
@@ -99,16 +99,33 @@ impl Snapshot {
 
     /// Returns the jobs that satisfy a filter.
     pub fn select(&self, filter: &Filter) -> RoaringBitmap {
-        filter.terms().iter().fold(self.all(), |selected, term| {
-            selected & self.select_term(term)
-        })
+        self.select_expr(filter.expr())
     }
 
-    fn select_term(&self, term: &Term) -> RoaringBitmap {
-        let values = self.key(&term.key).map_or(&[][..], |key| &key.values);
+    fn select_expr(&self, expr: &Expr) -> RoaringBitmap {
+        match expr {
+            Expr::And(parts) => parts
+                .iter()
+                .fold(self.all(), |found, part| found & self.select_expr(part)),
+            Expr::Or(parts) => parts.iter().fold(RoaringBitmap::new(), |found, part| {
+                found | self.select_expr(part)
+            }),
+            Expr::Not(part) => self.all() - self.select_expr(part),
+            Expr::Test(field, test) => self.select_test(field, test),
+        }
+    }
+
+    fn select_test(&self, field: &Field, test: &Test) -> RoaringBitmap {
         let mut selected = RoaringBitmap::new();
-        for entry in values.iter().filter(|entry| term.matches(&entry.value)) {
-            selected.extend(entry.jobs.iter());
+        if let Some(index) = field.key.as_ref().and_then(|key| self.key(key)) {
+            for entry in &index.values {
+                if test.passes(Found::Value(&entry.value)) {
+                    selected.extend(entry.jobs.iter());
+                }
+            }
+            if test.passes(Found::Object) {
+                selected |= &index.objects;
+            }
         }
         selected
     }

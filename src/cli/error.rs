@@ -166,7 +166,11 @@ impl From<GridError> for CliError {
 
 impl From<FilterError> for CliError {
     fn from(error: FilterError) -> Self {
-        Self::usage(error).with_hint("terms are `key=value` or `key=value,value`")
+        let hint = error.hint().map(str::to_owned);
+        Self {
+            hint,
+            ..Self::usage(error)
+        }
     }
 }
 

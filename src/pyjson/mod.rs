@@ -8,6 +8,7 @@
 //! Sources: CPython 3.11 `Lib/json`, `Objects/floatobject.c`, `Objects/unicodeobject.c`, and the
 //! behaviour of signac 2.4.1 recorded in `tests/data/vectors`.
 
+mod cast;
 mod number;
 mod order;
 mod parse;
@@ -15,6 +16,7 @@ mod repr;
 mod string;
 mod write;
 
+pub use cast::{cast_float, cast_number};
 pub use number::{Int, float_repr};
 pub use parse::{ParseError, parse, parse_bytes};
 pub use repr::view_str;

@@ -3,6 +3,9 @@
 use std::cmp::Ordering;
 use std::fmt::{self, Write};
 
+/// Doubles that are in the range of `i64` once their fraction is cut.
+const I64_RANGE: std::ops::Range<f64> = -9_223_372_036_854_775_808.0..9_223_372_036_854_775_808.0;
+
 /// An integer of any size.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Int {
@@ -36,25 +39,49 @@ impl Int {
         }
     }
 
+    /// Returns the integer that a double is equal to; `None` if it has a fraction or is not finite.
+    pub fn from_float(float: f64) -> Option<Self> {
+        if !float.is_finite() || float.fract() != 0.0 {
+            return None;
+        }
+        if I64_RANGE.contains(&float) {
+            return Some(Self::Small(float as i64));
+        }
+        // `{:.0}` of an integral double prints all its digits, exactly.
+        Some(Self::from_literal(&format!("{float:.0}")))
+    }
+
+    /// Returns the nearest double, as Python's `float()` does; `None` where that is an
+    /// `OverflowError`.
+    pub fn to_float(&self) -> Option<f64> {
+        match self {
+            Self::Small(number) => Some(*number as f64),
+            Self::Big(digits) => digits.parse().ok().filter(|float: &f64| float.is_finite()),
+        }
+    }
+
     /// Compares exactly with a double; `None` for NaN.
     pub fn partial_cmp_float(&self, float: f64) -> Option<Ordering> {
         if float.is_nan() {
             return None;
         }
-        if float.is_infinite() {
-            return Some(if float > 0.0 {
+        match self {
+            // The sign of an integer that does not fit 64 bits decides against all that do.
+            Self::Small(number) if I64_RANGE.contains(&float) => Some(
+                number
+                    .cmp(&(float.trunc() as i64))
+                    .then_with(|| 0.0_f64.total_cmp(&(float.fract() + 0.0))),
+            ),
+            _ if float.is_infinite() || matches!(self, Self::Small(_)) => Some(if float > 0.0 {
                 Ordering::Less
             } else {
                 Ordering::Greater
-            });
+            }),
+            Self::Small(_) | Self::Big(_) => {
+                let whole = Self::from_float(float.trunc())?;
+                Some(self.cmp(&whole))
+            }
         }
-        // `{:.0}` of an integral double prints all its digits, exactly.
-        let whole = Self::from_literal(&format!("{:.0}", float.trunc()));
-        Some(self.cmp(&whole).then_with(|| {
-            0.0_f64
-                .partial_cmp(&float.fract())
-                .expect("finite numbers compare")
-        }))
     }
 }
 
@@ -217,5 +244,36 @@ mod tests {
         );
         assert_eq!(int("-1").partial_cmp_float(-1.5), Some(Ordering::Greater));
         assert_eq!(int("3").partial_cmp_float(f64::NAN), None);
+        assert_eq!(int("0").partial_cmp_float(-0.0), Some(Ordering::Equal));
+        assert_eq!(int("0").partial_cmp_float(-0.5), Some(Ordering::Greater));
+        assert_eq!(int("5").partial_cmp_float(1e300), Some(Ordering::Less));
+        assert_eq!(
+            int("9223372036854775807").partial_cmp_float(9223372036854775808.0),
+            Some(Ordering::Less)
+        );
+        assert_eq!(
+            int("-9223372036854775808").partial_cmp_float(-9223372036854775808.0),
+            Some(Ordering::Equal)
+        );
+        assert_eq!(
+            int("99999999999999999999").partial_cmp_float(0.5),
+            Some(Ordering::Greater)
+        );
+    }
+
+    #[test]
+    fn integers_and_doubles_convert_exactly_or_not_at_all() {
+        assert_eq!(Int::from_float(-0.0), Some(Int::Small(0)));
+        assert_eq!(Int::from_float(0.5), None);
+        assert_eq!(Int::from_float(f64::INFINITY), None);
+        assert_eq!(
+            Int::from_float(1e22).map(|int| int.to_string()),
+            Some("10000000000000000000000".to_owned())
+        );
+        assert_eq!(
+            Int::from_literal("9007199254740993").to_float(),
+            Some(9007199254740992.0)
+        );
+        assert_eq!(Int::from_literal(&"9".repeat(400)).to_float(), None);
     }
 }

@@ -1,6 +1,6 @@
 //! Identity, order and Python's equality of values.
 
-use super::{Object, Value, canonical};
+use super::{Int, Object, Value, canonical};
 use std::cmp::Ordering;
 use std::hash::{Hash, Hasher};
 
@@ -17,6 +17,32 @@ impl Value {
                 a.len() == b.len() && a.iter().all(|(k, v)| b.get(k).is_some_and(|w| v.py_eq(w)))
             }
             _ => compare_numbers(self, other) == Some(Ordering::Equal),
+        }
+    }
+
+    /// Compares as Python's `<` and `>`: numbers and bools by value, strings by code point, lists
+    /// by their first items that differ. `None` where Python raises a `TypeError`, and for NaN.
+    pub fn py_partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        match (self, other) {
+            (Self::Str(a), Self::Str(b)) => Some(a.cmp(b)),
+            (Self::List(a), Self::List(b)) => match a.iter().zip(b).find(|(a, b)| !a.py_eq(b)) {
+                Some((a, b)) => a.py_partial_cmp(b),
+                None => Some(a.len().cmp(&b.len())),
+            },
+            _ => compare_numbers(self, other),
+        }
+    }
+
+    /// Tells whether Python's `bool()` of it is true: not null, `false`, zero, or empty.
+    pub fn is_truthy(&self) -> bool {
+        match self {
+            Self::Null => false,
+            Self::Bool(truth) => *truth,
+            Self::Int(int) => *int != Int::Small(0),
+            Self::Float(float) => *float != 0.0,
+            Self::Str(string) => !string.as_bytes().is_empty(),
+            Self::List(items) => !items.is_empty(),
+            Self::Object(object) => !object.is_empty(),
         }
     }
 
@@ -146,6 +172,53 @@ mod tests {
         assert!(!value("12345678901234567890123").py_eq(&value("1.2345678901234567e22")));
         assert!(!value("\"1\"").py_eq(&value("1")));
         assert!(!value("null").py_eq(&value("false")));
+    }
+
+    #[test]
+    fn python_orders_what_can_be_ordered() {
+        let compare = |a: &str, b: &str| value(a).py_partial_cmp(&value(b));
+        assert_eq!(compare("true", "0.5"), Some(Ordering::Greater));
+        assert_eq!(
+            compare("12345678901234567890123", "1.5"),
+            Some(Ordering::Greater)
+        );
+        assert_eq!(compare(r#""B""#, r#""a""#), Some(Ordering::Less));
+        assert_eq!(compare("[1, 2]", "[true, 2.0, 0]"), Some(Ordering::Less));
+        assert_eq!(compare("[1, [3]]", "[1, [2, 5]]"), Some(Ordering::Greater));
+        assert_eq!(compare(r#"[1, "a"]"#, "[2, 2]"), Some(Ordering::Less));
+        assert_eq!(
+            compare(r#"[{"q": 1}, 1]"#, r#"[{"q": 1.0}, 2]"#),
+            Some(Ordering::Less)
+        );
+        for (a, b) in [
+            ("1", r#""1""#),
+            ("null", "null"),
+            ("NaN", "1"),
+            ("[1]", "1"),
+            (r#"[1, "a"]"#, "[1, 2]"),
+            ("[NaN]", "[NaN]"),
+            ("{}", "{}"),
+        ] {
+            assert_eq!(compare(a, b), None, "{a} {b}");
+        }
+    }
+
+    #[test]
+    fn truth_is_that_of_python() {
+        for json in ["null", "false", "0", "-0.0", r#""""#, "[]", "{}"] {
+            assert!(!value(json).is_truthy(), "{json}");
+        }
+        for json in [
+            "true",
+            "-1",
+            "NaN",
+            "1e-300",
+            r#""0""#,
+            "[0]",
+            r#"{"a": 0}"#,
+        ] {
+            assert!(value(json).is_truthy(), "{json}");
+        }
     }
 
     #[test]

@@ -25,6 +25,16 @@ pub struct ParseError {
     pub column: usize,
 }
 
+impl ParseError {
+    /// Returns the place as a byte offset into the text that was parsed.
+    pub fn offset_in(&self, text: &str) -> usize {
+        let before = text.split_inclusive('\n').take(self.line - 1);
+        let start: usize = before.map(str::len).sum();
+        let at = (start + self.column - 1).min(text.len());
+        (0..=at).rfind(|&i| text.is_char_boundary(i)).unwrap_or(0)
+    }
+}
+
 /// Parses the bytes of a file, which must be UTF-8.
 pub fn parse_bytes(bytes: &[u8]) -> Result<Value, ParseError> {
     match std::str::from_utf8(bytes) {

@@ -6,8 +6,8 @@ mod grid;
 mod id;
 mod key;
 
+pub(crate) use grid::parse_value;
 pub use grid::{Grid, GridError};
-pub(crate) use grid::{parse_value, split_commas};
 pub use id::{JobId, JobIdError};
 pub use key::{Key, Leaf, visit};
 

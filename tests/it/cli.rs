@@ -254,10 +254,10 @@ fn mistakes_are_named_with_a_remedy() {
     check_error(
         &env,
         &root,
-        &["find", "a>5"],
+        &["find", "a=>5"],
         2,
-        "`a>5` is not KEY=VALUE",
-        "terms are",
+        "unknown operator `=>` at column 2",
+        "write `>=`",
     );
     check_error(
         &env,

@@ -7,6 +7,7 @@ mod support;
 mod bad_input;
 mod cli;
 mod docs;
+mod filter;
 mod mount;
 mod reference;
 mod semantics;

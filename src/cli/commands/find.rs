@@ -12,11 +12,11 @@ use crate::workspace::Workspace;
 const SIMILARITY_MIN: f64 = 0.7;
 
 pub(in crate::cli) fn run(context: &Context<'_>, args: &FindArgs) -> Result<Exit, CliError> {
-    let filter = Filter::parse(args.terms.iter().map(String::as_str))?;
+    let filter = Filter::parse_args(&args.terms.iter().map(String::as_str).collect::<Vec<_>>())?;
     let workspace = context.workspace()?;
     let snapshot = context.catalog(&workspace)?.snapshot();
-    for term in filter.terms() {
-        warn_if_unknown(context, &snapshot, &term.key);
+    for key in filter.fields().into_iter().filter_map(|field| field.key) {
+        warn_if_unknown(context, &snapshot, &key);
     }
     let selected = snapshot.select(&filter);
     let mut exit = context.report_problems(snapshot.problems());
