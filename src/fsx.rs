@@ -8,7 +8,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 use uuid::Uuid;
 
 /// A failed operation on one path.
@@ -52,7 +52,8 @@ pub fn time_ns(time: SystemTime) -> TimeNs {
     since.map_or(0, |since| since.as_nanos() as TimeNs)
 }
 
-/// What distinguishes one state of a file from another.
+/// What distinguishes one state of a file from another. Not the device: on network file systems its
+/// number depends on the host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub struct Stamp {
     /// Last change of the content.
@@ -61,8 +62,8 @@ pub struct Stamp {
     pub changed: TimeNs,
     /// Inode number.
     pub inode: u64,
-    /// File system.
-    pub device: u64,
+    /// Size.
+    pub size_bytes: u64,
 }
 
 impl Stamp {
@@ -72,7 +73,7 @@ impl Stamp {
             modified: ns(stat.st_mtime, stat.st_mtime_nsec),
             changed: ns(stat.st_ctime, stat.st_ctime_nsec),
             inode: stat.st_ino,
-            device: stat.st_dev,
+            size_bytes: stat.st_size as u64,
         }
     }
 }
@@ -141,6 +142,23 @@ pub fn rename(from: &Path, to: &Path) -> Result<()> {
     at("create", to, fs::rename(from, to))
 }
 
+/// Gives a file a second name, which must be free.
+pub fn hard_link(file: &Path, name: &Path) -> Result<()> {
+    at("create", name, fs::hard_link(file, name))
+}
+
+/// Renames a file or directory to a name that must be free, also of an empty directory.
+///
+/// Where the file system cannot promise that (NFS), an empty directory may be replaced.
+pub fn rename_new(from: &Path, to: &Path) -> Result<()> {
+    use rustix::fs::{CWD, RenameFlags, renameat_with};
+    use rustix::io::Errno;
+    match renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
+        Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) => rename(from, to),
+        result => at("create", to, result.map_err(io::Error::from)),
+    }
+}
+
 /// Opens a file for appending, made if absent, for its owner only.
 pub fn open_log(path: &Path) -> Result<File> {
     use std::os::unix::fs::OpenOptionsExt;
@@ -179,6 +197,78 @@ pub fn write_atomic(path: &Path, bytes: &[u8], durability: Durability) -> Result
         path: path.to_owned(),
         cause: error.cause,
     })
+}
+
+/// Writes a file piece by piece so that a reader sees the old content or the new, never a part.
+pub fn replace_with(path: &Path, write: impl FnOnce(&mut File) -> io::Result<()>) -> Result<()> {
+    let temporary = temporary_beside(path);
+    let attempt = || {
+        let mut file = OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .open(&temporary)?;
+        write(&mut file)?;
+        fs::rename(&temporary, path)
+    };
+    let written = attempt();
+    if written.is_err() {
+        let _ = fs::remove_file(&temporary);
+    }
+    at("write", path, written)
+}
+
+/// Opens a regular file; a pipe or device of that name is refused, not waited for.
+pub fn open_regular(path: &Path) -> Result<File> {
+    at("read", path, try_open_regular(path, OFlags::empty()))
+}
+
+fn try_open_regular(path: &Path, flags: OFlags) -> io::Result<File> {
+    use std::os::unix::fs::OpenOptionsExt;
+    let flags = flags | OFlags::NONBLOCK;
+    let file = OpenOptions::new()
+        .read(true)
+        .custom_flags(flags.bits() as i32)
+        .open(path)?;
+    if file.metadata()?.is_file() {
+        Ok(file)
+    } else {
+        Err(io::Error::new(
+            io::ErrorKind::InvalidData,
+            "not a regular file",
+        ))
+    }
+}
+
+/// Opens a regular file that somebody entrusted with `guarded` has written: its owner, root,
+/// ourselves, or anybody if anybody may change it.
+pub fn open_trusted(path: &Path, guarded: &Path) -> Result<File> {
+    use std::os::unix::fs::MetadataExt;
+    let open = || {
+        let file = try_open_regular(path, OFlags::NOFOLLOW)?;
+        let (of_file, of_guarded) = (file.metadata()?, fs::metadata(guarded)?);
+        let trusted = [0, rustix::process::geteuid().as_raw(), of_guarded.uid()];
+        if !trusted.contains(&of_file.uid()) && of_guarded.mode() & 0o022 == 0 {
+            let kind = io::ErrorKind::PermissionDenied;
+            return Err(io::Error::new(kind, "it belongs to another user"));
+        }
+        Ok(file)
+    };
+    at("read", path, open())
+}
+
+/// Removes temporary files for a name that a process which was killed long ago left in a directory.
+pub fn remove_abandoned(dir: &Path, name: &str, age: Duration) {
+    let suffix = format!("_{name}");
+    for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
+        let entry_name = entry.file_name();
+        let is_temporary = entry_name
+            .to_str()
+            .is_some_and(|n| n.starts_with("._") && n.ends_with(&suffix));
+        let modified = || entry.metadata().and_then(|metadata| metadata.modified());
+        if is_temporary && modified().is_ok_and(|at| at.elapsed().is_ok_and(|since| since > age)) {
+            let _ = fs::remove_file(entry.path());
+        }
+    }
 }
 
 fn temporary_beside(path: &Path) -> PathBuf {
@@ -288,6 +378,12 @@ impl Dir {
         Ok((bytes, Stamp::of(&stat)))
     }
 
+    /// Returns the stamp of what a path below the directory leads to.
+    pub fn stamp_of(&self, name: &Path) -> Result<Stamp> {
+        let stat = rustix::fs::statat(&self.fd, name, AtFlags::empty()).map_err(io::Error::from);
+        at("examine", &self.path.join(name), stat).map(|stat| Stamp::of(&stat))
+    }
+
     /// Tells whether there is an entry of that name, a dangling link included.
     pub fn contains(&self, name: &Path) -> bool {
         rustix::fs::statat(&self.fd, name, AtFlags::SYMLINK_NOFOLLOW).is_ok()
@@ -315,8 +411,20 @@ pub enum EntryKind {
     Other,
 }
 
+/// An entry of a directory.
+#[derive(Clone, Copy, Debug)]
+pub struct DirEntry<'a> {
+    /// Its name.
+    pub name: &'a OsStr,
+    /// What it is.
+    pub kind: EntryKind,
+    /// Its inode number.
+    pub inode: u64,
+}
+
 /// Calls `found` with each entry of a directory, in the order of the file system.
-pub fn for_each_entry(path: &Path, mut found: impl FnMut(&OsStr, EntryKind)) -> Result<()> {
+pub fn for_each_entry(path: &Path, mut found: impl FnMut(DirEntry<'_>)) -> Result<()> {
+    use std::os::unix::fs::DirEntryExt;
     for entry in at("list", path, fs::read_dir(path))? {
         let entry = at("list", path, entry)?;
         let kind = match entry.file_type() {
@@ -324,7 +432,11 @@ pub fn for_each_entry(path: &Path, mut found: impl FnMut(&OsStr, EntryKind)) -> 
             Ok(t) if t.is_symlink() => EntryKind::Link,
             _ => EntryKind::Other,
         };
-        found(&entry.file_name(), kind);
+        found(DirEntry {
+            name: &entry.file_name(),
+            kind,
+            inode: entry.ino(),
+        });
     }
     Ok(())
 }
@@ -365,7 +477,7 @@ pub fn capacity(path: &Path) -> Result<Capacity> {
 
 /// File systems on which other hosts write and no change notice arrives: their `statfs` magic
 /// numbers from the kernel's `magic.h` and the vendors' headers.
-const NETWORK_MAGIC: [(u32, &str); 11] = [
+const NETWORK_MAGIC: [(u32, &str); 18] = [
     (0x6969, "nfs"),
     (0xFF53_4D42, "cifs"),
     (0xFE53_4D42, "smb2"),
@@ -377,6 +489,13 @@ const NETWORK_MAGIC: [(u32, &str); 11] = [
     (0x6573_5546, "fuse"),
     (0x0102_1997, "9p"),
     (0x5346_414F, "afs"),
+    (0x6B41_4653, "kafs"),
+    (0x7375_7245, "coda"),
+    (0x2003_0528, "orangefs"),
+    (0xAAD7_AAEA, "panfs"),
+    (0x0116_1970, "gfs2"),
+    (0x7461_636F, "ocfs2"),
+    (0x786F_4256, "vboxsf"),
 ];
 
 /// Names the network file system that holds a path, or `None` if it is local.

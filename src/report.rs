@@ -3,6 +3,7 @@
 //! An engine never prints. It returns [`Problem`]s as data and tells an [`Observer`] of progress;
 //! `term` decides what the eye sees.
 
+use std::borrow::Cow;
 use std::error::Error;
 use std::fmt;
 use std::path::PathBuf;
@@ -17,7 +18,7 @@ pub struct Problem {
     /// What is wrong, a lower-case fragment.
     pub reason: String,
     /// What the user can do about it.
-    pub hint: Option<&'static str>,
+    pub hint: Option<Cow<'static, str>>,
 }
 
 impl fmt::Display for Problem {

@@ -1,11 +1,13 @@
 //! Dictionaries of values, and the jobs that have each.
 
-use super::{JobEntry, JobIdx};
+use super::JobIdx;
+use crate::filter::Span;
 use crate::pyjson::{Object, Value};
 use crate::statepoint::{JobId, Key, Leaf, visit};
 use roaring::RoaringBitmap;
 use std::cmp::Ordering;
 use std::collections::HashMap;
+use std::ops::{Bound, Range};
 
 /// A set of jobs that is never empty. Most values of a key that numbers its jobs belong to one
 /// job, so that one costs no allocation.
@@ -102,6 +104,45 @@ pub struct KeyIndex {
     pub objects: RoaringBitmap,
 }
 
+impl KeyIndex {
+    /// Iterates over the values in some ranges, or over all.
+    pub(super) fn values_in(&self, spans: Option<&[Span]>) -> impl Iterator<Item = &ValueEntry> {
+        let ranges = match spans {
+            None => std::iter::once(0..self.values.len()).collect(),
+            Some(spans) => disjoint(spans.iter().map(|span| self.positions_in(span)).collect()),
+        };
+        ranges.into_iter().flat_map(|range| &self.values[range])
+    }
+
+    fn positions_in(&self, (low, high): &Span) -> Range<usize> {
+        let before = |limit: &Value| self.values.partition_point(|entry| entry.value < *limit);
+        let through = |limit: &Value| self.values.partition_point(|entry| entry.value <= *limit);
+        let start = match low {
+            Bound::Unbounded => 0,
+            Bound::Included(low) => before(low),
+            Bound::Excluded(low) => through(low),
+        };
+        let end = match high {
+            Bound::Unbounded => self.values.len(),
+            Bound::Included(high) => through(high),
+            Bound::Excluded(high) => before(high),
+        };
+        start..end.max(start)
+    }
+}
+
+/// Sorts ranges and takes from each what an earlier one has.
+pub(super) fn disjoint(mut ranges: Vec<Range<usize>>) -> Vec<Range<usize>> {
+    ranges.sort_by_key(|range| range.start);
+    let mut next = 0;
+    for range in &mut ranges {
+        range.start = range.start.max(next);
+        next = next.max(range.end);
+    }
+    ranges.retain(|range| !range.is_empty());
+    ranges
+}
+
 /// The keys of some jobs, sorted.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Index {
@@ -109,15 +150,19 @@ pub(super) struct Index {
 }
 
 impl Index {
-    /// Indexes state points; job numbers are positions in `objects`.
-    pub(super) fn of(objects: Vec<Object>) -> Self {
+    /// Indexes the objects of numbered jobs.
+    pub(super) fn of(objects: impl IntoIterator<Item = (JobIdx, Object)>) -> Self {
         let mut builder = Builder::default();
-        for (job, object) in objects.into_iter().enumerate() {
-            visit(object, &mut |key, leaf| {
-                builder.add(key, leaf, job as JobIdx);
-            });
+        for (job, object) in objects {
+            visit(object, &mut |key, leaf| builder.add(key, leaf, job));
         }
         builder.finish()
+    }
+
+    /// Returns what is known of one key.
+    pub(super) fn key(&self, key: &Key) -> Option<&KeyIndex> {
+        let found = self.keys.binary_search_by(|index| index.key.cmp(key));
+        found.ok().map(|i| &self.keys[i])
     }
 
     /// Renumbers all jobs by a monotone map that may drop some.
@@ -168,36 +213,73 @@ impl Index {
     }
 }
 
-/// Joins two sets of jobs, the first without those `gone`; all three are sorted by id.
-pub(super) fn merge_jobs(
-    (old_jobs, old_index): (&[JobEntry], &Index),
-    gone: &[JobId],
-    (new_jobs, new_index): (Vec<JobEntry>, Index),
-) -> (Vec<JobEntry>, Index) {
-    if old_jobs.is_empty() {
-        return (new_jobs, new_index);
-    }
-    let kept: Vec<_> = old_jobs
-        .iter()
-        .copied()
-        .filter(|job| gone.binary_search(&job.id).is_err())
-        .collect();
-    let jobs = merge_sorted(kept, new_jobs.clone(), |a, b| a.id.cmp(&b.id), |_, new| new);
-    let old = old_index.renumbered(numbering(old_jobs, &jobs));
-    let new = new_index.renumbered(numbering(&new_jobs, &jobs));
-    let index = Index::merged(old, new);
-    (jobs, index)
+/// Something known of one job.
+pub(super) trait Entry: Copy + Send + Sync {
+    /// The job.
+    fn id(&self) -> JobId;
 }
 
-/// Maps the job numbers of one list to those of another, both sorted by id.
-fn numbering(from: &[JobEntry], to: &[JobEntry]) -> impl Fn(JobIdx) -> Option<JobIdx> + use<> {
-    let number = |job: &JobEntry| {
-        to.binary_search_by(|entry| entry.id.cmp(&job.id))
-            .ok()
-            .map(|i| i as JobIdx)
-    };
-    let table: Vec<_> = from.iter().map(number).collect();
-    move |job| table[job as usize]
+impl Entry for JobId {
+    fn id(&self) -> JobId {
+        *self
+    }
+}
+
+/// What is known of some jobs: an entry each, sorted by id, and the index of their objects, in
+/// which a job's number is its position.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Part<E> {
+    pub(super) entries: Vec<E>,
+    pub(super) index: Index,
+}
+
+impl<E> Default for Part<E> {
+    fn default() -> Self {
+        Self {
+            entries: Vec::new(),
+            index: Index::default(),
+        }
+    }
+}
+
+impl<E: Entry> Part<E> {
+    /// Returns the part without some jobs, given in order, and with others.
+    pub(super) fn updated(&self, gone: &[JobId], new: Self) -> Self {
+        if self.entries.is_empty() {
+            return new;
+        }
+        let kept = self
+            .entries
+            .iter()
+            .filter(|entry| gone.binary_search(&entry.id()).is_err());
+        let order = |a: &E, b: &E| a.id().cmp(&b.id());
+        let entries = merge_sorted(
+            kept.copied().collect(),
+            new.entries.clone(),
+            order,
+            |_, new| new,
+        );
+        let index = Index::merged(self.renumbered(&entries), new.renumbered(&entries));
+        Self { entries, index }
+    }
+
+    /// Returns the index with jobs numbered by their position in another list, which is sorted by
+    /// id; those that it lacks are dropped.
+    pub(super) fn renumbered<F: Entry>(&self, to: &[F]) -> Index {
+        let mut rest = to.iter().map(Entry::id).enumerate().peekable();
+        let mut number = |id: JobId| {
+            while rest.next_if(|(_, other)| *other < id).is_some() {}
+            rest.peek()
+                .filter(|(_, other)| *other == id)
+                .map(|(i, _)| *i as JobIdx)
+        };
+        let table: Vec<_> = self
+            .entries
+            .iter()
+            .map(|entry| number(entry.id()))
+            .collect();
+        self.index.renumbered(|job| table[job as usize])
+    }
 }
 
 /// Merges sorted lists; equal items are joined.
@@ -288,16 +370,14 @@ mod tests {
     use crate::pyjson::parse;
     use proptest::prelude::*;
 
-    fn objects(texts: &[String]) -> Vec<Object> {
-        texts
-            .iter()
-            .map(|text| {
-                parse(text)
-                    .expect("valid JSON")
-                    .into_object()
-                    .expect("an object")
-            })
-            .collect()
+    fn index(texts: &[String]) -> Index {
+        let objects = texts.iter().map(|text| {
+            parse(text)
+                .expect("valid JSON")
+                .into_object()
+                .expect("an object")
+        });
+        Index::of((0..).zip(objects))
     }
 
     /// Splitting the jobs anywhere, indexing the parts and merging them is indexing them all.
@@ -316,11 +396,11 @@ mod tests {
         });
         proptest!(|(jobs in prop::collection::vec(job, 0..12), cut in 0_usize..12)| {
             let cut = cut.min(jobs.len());
-            let whole = Index::of(objects(&jobs));
-            let tail = Index::of(objects(&jobs[cut..])).renumbered(|job| Some(job + cut as u32));
-            prop_assert_eq!(Index::merged(Index::of(objects(&jobs[..cut])), tail), whole.clone());
+            let whole = index(&jobs);
+            let tail = index(&jobs[cut..]).renumbered(|job| Some(job + cut as u32));
+            prop_assert_eq!(Index::merged(index(&jobs[..cut]), tail), whole.clone());
             let n_kept = |job: JobIdx| (job as usize >= cut).then(|| job - cut as u32);
-            prop_assert_eq!(whole.renumbered(n_kept), Index::of(objects(&jobs[cut..])));
+            prop_assert_eq!(whole.renumbered(n_kept), index(&jobs[cut..]));
         });
     }
 }

@@ -1,5 +1,6 @@
 //! The command line as typed: clap types and nothing else.
 
+use super::selection::SelectionArgs;
 use crate::term::Colour;
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
@@ -12,6 +13,7 @@ use std::path::PathBuf;
     propagate_version = true,
     max_term_width = 100
 )]
+#[command(disable_help_subcommand = true)]
 #[command(after_help = "Examples:
   sweepfs init
   sweepfs create angle=10:80:10 velocity=6,8,10
@@ -46,7 +48,7 @@ pub(super) struct Global {
     /// Draw no progress bars.
     #[arg(long, global = true)]
     pub(super) no_progress: bool,
-    /// Threads that read the workspace [default: 2 per core, at most 16].
+    /// Threads that read the workspace [default: 2 per core, but 8 to 16].
     #[arg(long, value_name = "N", global = true, value_parser = clap::value_parser!(u16).range(1..=256))]
     pub(super) io_threads: Option<u16>,
 }
@@ -75,13 +77,18 @@ pub(super) enum Command {
     Statepoint(StatepointArgs),
     Document(DocumentArgs),
     Find(FindArgs),
+    Schema(SchemaArgs),
+    Diff(DiffArgs),
+    Table(TableArgs),
     Check(CheckArgs),
+    UpdateCache(UpdateCacheArgs),
     Create(CreateArgs),
     Mount(MountArgs),
     #[command(visible_alias = "umount")]
     Unmount(UnmountArgs),
     Mounts(MountsArgs),
     Doctor(DoctorArgs),
+    Help(HelpArgs),
     #[command(hide = true)]
     Serve(ServeArgs),
     #[command(hide = true)]
@@ -116,11 +123,14 @@ pub(super) struct JobArgs {
 #[derive(Debug, ClapArgs)]
 #[command(after_help = "Examples:
   sweepfs statepoint 42b7
-  sweepfs find angle=45 | sweepfs statepoint -")]
+  sweepfs find angle=45 | sweepfs statepoint -
+  sweepfs statepoint -f 'angle>=45'")]
 pub(super) struct StatepointArgs {
     /// Jobs, by the beginning of their ids; `-` reads ids from standard input [default: all].
     #[arg(value_name = "JOB_ID")]
     pub(super) jobs: Vec<String>,
+    #[command(flatten)]
+    pub(super) selection: SelectionArgs,
 }
 
 /// Print documents, one JSON text per line; or set and delete keys.
@@ -139,6 +149,8 @@ pub(super) struct DocumentArgs {
     /// Delete a key; may be repeated.
     #[arg(long, value_name = "KEY")]
     pub(super) delete: Vec<String>,
+    #[command(flatten)]
+    pub(super) selection: SelectionArgs,
 }
 
 /// Print the ids of jobs, one per line, sorted.
@@ -146,28 +158,182 @@ pub(super) struct DocumentArgs {
 #[command(after_help = "Examples:
   sweepfs find
   sweepfs find angle=45 velocity=6,8
+  sweepfs find 'angle>=45 and not doc.failed' --sp
+  sweepfs find angle 45 '{\"velocity\": {\"$gt\": 6}}'
   sweepfs find --count velocity=8
+  sweepfs find --sort doc.distance --reverse --limit 3
 
-All terms must hold. 8 finds 8 and 8.0; a value is JSON, or else a string.")]
+All arguments must hold. `sweepfs help filters` shows the language; filters of signac work too.")]
 pub(super) struct FindArgs {
-    /// What the state point must have; several values mean any of them.
-    #[arg(value_name = "KEY=VALUE[,VALUE]", allow_negative_numbers = true)]
+    /// What the jobs must satisfy.
+    #[arg(value_name = "FILTER")]
     pub(super) terms: Vec<String>,
+    #[command(flatten)]
+    pub(super) selection: SelectionArgs,
+    /// Show the state points, or some keys of them.
+    #[arg(long, value_name = "KEY", num_args = 0..)]
+    pub(super) sp: Option<Vec<String>>,
+    /// Show the documents, or some keys of them.
+    #[arg(long, value_name = "KEY", num_args = 0..)]
+    pub(super) doc: Option<Vec<String>>,
     /// Print only the number of jobs.
-    #[arg(long, conflicts_with = "json")]
+    #[arg(long, conflicts_with_all = ["json", "sp", "doc"])]
     pub(super) count: bool,
-    /// Print `{"id": …, "statepoint": …}` per line.
+    /// Print `{"id": …, "statepoint": …}` per line, with `document` if `--doc` is given.
+    #[arg(long)]
+    pub(super) json: bool,
+    #[command(flatten)]
+    pub(super) order: OrderArgs,
+}
+
+/// In which order, and how many.
+#[derive(Debug, ClapArgs)]
+pub(super) struct OrderArgs {
+    /// Sort by the value at a key, jobs without it last [default: by id].
+    #[arg(long, value_name = "KEY")]
+    pub(super) sort: Option<String>,
+    /// Sort downwards.
+    #[arg(long)]
+    pub(super) reverse: bool,
+    /// Only the first N.
+    #[arg(short = 'n', long, value_name = "N")]
+    pub(super) limit: Option<usize>,
+}
+
+/// Print every key of the state points with its types, values and their number.
+#[derive(Debug, ClapArgs)]
+#[command(after_help = "Examples:
+  sweepfs schema
+  sweepfs schema --exclude-const -f velocity=8
+  sweepfs schema --doc --json")]
+pub(super) struct SchemaArgs {
+    #[command(flatten)]
+    pub(super) selection: SelectionArgs,
+    /// Leave out keys that have the same value in all jobs.
+    #[arg(short = 'x', long)]
+    pub(super) exclude_const: bool,
+    /// Show the keys of the documents too, as `doc.KEY`.
+    #[arg(long)]
+    pub(super) doc: bool,
+    /// Round numbers to so many decimals.
+    #[arg(short = 'p', long, value_name = "DECIMALS")]
+    pub(super) precision: Option<u8>,
+    /// Show at most so many values of a type.
+    #[arg(short = 'r', long = "max-num-range", value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(3..))]
+    pub(super) max_values: u32,
+    /// Print one JSON object per key.
     #[arg(long)]
     pub(super) json: bool,
 }
 
+/// Print for each job what is not the same in all of them.
+#[derive(Debug, ClapArgs)]
+#[command(after_help = "Examples:
+  sweepfs diff 42b7 9f8a
+  sweepfs diff -f velocity=8")]
+pub(super) struct DiffArgs {
+    /// Jobs, by the beginning of their ids; `-` reads ids from standard input [default: all].
+    #[arg(value_name = "JOB_ID")]
+    pub(super) jobs: Vec<String>,
+    #[command(flatten)]
+    pub(super) selection: SelectionArgs,
+    /// Print `{"id": …, "difference": …}` per line.
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+/// Print a row per job with the values of keys, or statistics of groups of jobs.
+#[derive(Debug, ClapArgs)]
+#[command(after_help = "Examples:
+  sweepfs table
+  sweepfs table angle velocity doc.distance --sort doc.distance
+  sweepfs table --format csv > jobs.csv
+  sweepfs table doc.distance --stats --by velocity -f 'angle>=45'
+
+A key of nested parameters stands for all below it: `init` for `init.seed`. Strings are shown as
+they are, everything else as JSON; a job without the key has an empty cell.")]
+pub(super) struct TableArgs {
+    /// Keys of the state point, or with `doc.` of the document [default: all that have a value].
+    #[arg(value_name = "KEY")]
+    pub(super) keys: Vec<String>,
+    #[command(flatten)]
+    pub(super) selection: SelectionArgs,
+    /// Leave out keys that have the same value in all jobs.
+    #[arg(short = 'x', long)]
+    pub(super) exclude_const: bool,
+    #[arg(long, value_enum, default_value_t = TableFormat::Text)]
+    pub(super) format: TableFormat,
+    /// The same as `--format json`: one object per row.
+    #[arg(long, conflicts_with = "format")]
+    pub(super) json: bool,
+    /// Leave out the column of ids.
+    #[arg(long)]
+    pub(super) no_id: bool,
+    /// Print minimum, mean and maximum of the numbers at each key, a row per group.
+    #[arg(long)]
+    pub(super) stats: bool,
+    /// Make a group of the jobs that have the same value at a key; may be repeated.
+    #[arg(long, value_name = "KEY", requires = "stats")]
+    pub(super) by: Vec<String>,
+    #[command(flatten)]
+    pub(super) order: OrderArgs,
+}
+
+/// How a table is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum TableFormat {
+    /// Aligned columns.
+    Text,
+    /// Comma-separated values, with a header.
+    Csv,
+    /// Tab-separated values, with a header.
+    Tsv,
+    /// One JSON object per row.
+    Json,
+    /// A Markdown table.
+    Markdown,
+}
+
 /// Read every job, and name those that are damaged and entries that are no jobs.
 #[derive(Debug, ClapArgs)]
-#[command(after_help = "Exits with 3 if something is damaged. Nothing is changed.")]
+#[command(
+    after_help = "Exits with 3 if something is damaged. Without `--repair`, nothing is changed.
+
+`--repair` restores state points from signac's cache or from what an interrupted change left
+behind, gives a directory the id of its state point, and removes what holds nothing. What it
+replaces is kept beside it; what cannot be mended is named."
+)]
 pub(super) struct CheckArgs {
     /// Print one JSON object per finding.
     #[arg(long)]
     pub(super) json: bool,
+    /// Mend what can be mended.
+    #[arg(long)]
+    pub(super) repair: bool,
+    /// Only print what `--repair` would do.
+    #[arg(long, requires = "repair")]
+    pub(super) dry_run: bool,
+    /// Leave alone what changed less than so long ago: somebody may be writing it.
+    #[arg(
+        long,
+        value_name = "SECONDS",
+        default_value_t = 60,
+        requires = "repair"
+    )]
+    pub(super) min_age: u32,
+}
+
+/// Write signac's cache of state points, which spares signac reading every job.
+#[derive(Debug, ClapArgs)]
+pub(super) struct UpdateCacheArgs {}
+
+/// Show the help of a command, or a topic.
+#[derive(Debug, ClapArgs)]
+#[command(after_help = "Topics: filters")]
+pub(super) struct HelpArgs {
+    /// A command, or a topic.
+    #[arg(value_name = "COMMAND|TOPIC")]
+    pub(super) topic: Option<String>,
 }
 
 /// Create the jobs of a grid of parameters; print the ids of the new ones.

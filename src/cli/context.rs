@@ -2,22 +2,26 @@
 
 use super::args::Global;
 use super::error::{CliError, Exit};
-use crate::catalog::Catalog;
-use crate::fsx::{self, FsError, TimeNs};
-use crate::report::{Observer, Problem};
+use crate::fsx::{self, TimeNs};
+use crate::report::Problem;
 use crate::statepoint::JobId;
 use crate::term::Term;
 use crate::workspace::{Project, Workspace};
-use std::cell::OnceCell;
+use rayon::prelude::*;
 use std::io::Read;
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 /// Threads per core that read state points: they wait more than they compute.
 const IO_THREADS_PER_CORE: usize = 2;
 
-/// More threads by default would strain the metadata server of a network file system.
-const IO_THREADS_MAX: usize = 16;
+/// Fewer threads by default would leave a disk waiting, more would strain the metadata server of a
+/// network file system.
+const IO_THREADS: RangeInclusive<usize> = 8..=16;
+
+/// Jobs that are read before what came of them is printed.
+const JOBS_AT_ONCE: usize = 256;
 
 /// The settings of one run.
 #[derive(Debug)]
@@ -52,12 +56,6 @@ impl<'a> Context<'a> {
         Ok(self.project()?.workspace())
     }
 
-    /// Reads all jobs, with a progress bar.
-    pub(super) fn catalog(&self, workspace: &Workspace) -> Result<Catalog, CliError> {
-        let observer = self.term.progress();
-        Ok(load_catalog(workspace, &observer)?)
-    }
-
     /// Names the jobs that a command leaves out; the exit code then says so.
     pub(super) fn report_problems(&self, problems: &[Problem]) -> Exit {
         for problem in problems {
@@ -70,42 +68,26 @@ impl<'a> Context<'a> {
         }
     }
 
-    /// Resolves ids, beginnings of ids, and `-` for ids on standard input.
-    pub(super) fn resolve_jobs(
-        &self,
-        workspace: &Workspace,
-        names: &[&str],
-    ) -> Result<Vec<JobId>, CliError> {
-        let stdin = if names.contains(&"-") {
-            read_stdin()?
-        } else {
-            String::new()
-        };
-        let listed = OnceCell::new();
-        let given = names.iter().flat_map(|&name| match name {
-            "-" => stdin.split_whitespace().collect(),
-            name => vec![name],
-        });
-        given
-            .map(|name| Ok(workspace.resolve(name, &listed)?))
-            .collect()
-    }
-
-    /// Does something with each of some jobs. What fails for one of several is named, and the
-    /// others are done.
+    /// Does something with each of some jobs, many at a time, and prints what came of it in their
+    /// order. What fails for one of several is named, and the others are done.
     pub(super) fn for_each_job(
         &self,
         ids: &[JobId],
-        mut work: impl FnMut(&JobId) -> Result<(), CliError>,
+        work: impl Fn(&JobId) -> Result<Option<String>, CliError> + Sync,
     ) -> Result<Exit, CliError> {
         let mut exit = Exit::Done;
-        for id in ids {
-            match work(id) {
-                Err(error) if ids.len() > 1 && !error.is_closed_pipe() => {
-                    error.report(self.term);
-                    exit = Exit::Partial;
+        for chunk in ids.chunks(JOBS_AT_ONCE) {
+            let results: Vec<_> = chunk.par_iter().map(&work).collect();
+            for result in results {
+                match result {
+                    Ok(Some(text)) => self.term.line(text)?,
+                    Ok(None) => {}
+                    Err(error) if ids.len() == 1 => return Err(error),
+                    Err(error) => {
+                        error.report(self.term);
+                        exit = Exit::Partial;
+                    }
                 }
-                result => result?,
             }
         }
         Ok(exit)
@@ -118,18 +100,14 @@ impl<'a> Context<'a> {
 
     /// Returns the directory for registries and logs, which need not exist.
     pub(super) fn state_dir(&self) -> PathBuf {
-        let from = |name: &str| {
-            std::env::var_os(name)
-                .map(PathBuf::from)
-                .filter(|path| path.is_absolute())
-        };
         let uid = rustix::process::getuid().as_raw();
-        from("XDG_STATE_HOME")
-            .or_else(|| from("HOME").map(|home| home.join(".local/state")))
-            .map_or_else(
-                || PathBuf::from(format!("/tmp/sweepfs-{uid}")),
-                |dir| dir.join("sweepfs"),
-            )
+        user_dir("XDG_STATE_HOME", ".local/state")
+            .unwrap_or_else(|| PathBuf::from(format!("/tmp/sweepfs-{uid}")))
+    }
+
+    /// Returns the directory for what can be computed again, which need not exist.
+    pub(super) fn cache_dir(&self) -> Option<PathBuf> {
+        user_dir("XDG_CACHE_HOME", ".cache")
     }
 
     /// Returns this program.
@@ -138,12 +116,15 @@ impl<'a> Context<'a> {
     }
 }
 
-/// Reads all jobs of a workspace.
-pub(super) fn load_catalog(
-    workspace: &Workspace,
-    observer: &dyn Observer,
-) -> Result<Catalog, FsError> {
-    Catalog::load(workspace, now(), observer)
+/// Returns our part of a directory of the XDG base directory specification.
+fn user_dir(variable: &str, below_home: &str) -> Option<PathBuf> {
+    let from = |name: &str| {
+        std::env::var_os(name)
+            .map(PathBuf::from)
+            .filter(|p| p.is_absolute())
+    };
+    let dir = from(variable).or_else(|| from("HOME").map(|home| home.join(below_home)));
+    dir.map(|dir| dir.join("sweepfs"))
 }
 
 /// Returns the present time.
@@ -177,7 +158,8 @@ fn start_logging(verbose: u8) {
 /// Sets up the threads of rayon. Failing that, rayon uses one per core.
 pub(super) fn start_threads(wanted: Option<usize>) {
     let n_cores = std::thread::available_parallelism().map_or(1, usize::from);
-    let n_threads = wanted.unwrap_or_else(|| (n_cores * IO_THREADS_PER_CORE).min(IO_THREADS_MAX));
+    let usual = (n_cores * IO_THREADS_PER_CORE).clamp(*IO_THREADS.start(), *IO_THREADS.end());
+    let n_threads = wanted.unwrap_or(usual);
     let _ = rayon::ThreadPoolBuilder::new()
         .num_threads(n_threads)
         .build_global();

@@ -1,5 +1,6 @@
 //! What went wrong, as a message, hints and an exit code.
 
+use crate::catalog::FactsError;
 use crate::filter::FilterError;
 use crate::fsx::FsError;
 use crate::mount::MountError;
@@ -31,6 +32,8 @@ pub(super) enum Exit {
 pub(super) struct CliError {
     exit: Exit,
     error: Box<dyn Error + Send + Sync>,
+    /// What the user wrote, with a mark below the place.
+    snippet: Option<String>,
     hint: Option<String>,
 }
 
@@ -39,6 +42,7 @@ impl CliError {
         Self {
             exit: Exit::Usage,
             error: error.into(),
+            snippet: None,
             hint: None,
         }
     }
@@ -47,6 +51,7 @@ impl CliError {
         Self {
             exit: Exit::Failed,
             error: error.into(),
+            snippet: None,
             hint: None,
         }
     }
@@ -70,6 +75,9 @@ impl CliError {
             return Exit::Done;
         }
         term.error(with_causes(&*self.error));
+        if let Some(snippet) = &self.snippet {
+            term.quote(snippet);
+        }
         if let Some(hint) = &self.hint {
             term.hint(hint);
         }
@@ -119,11 +127,15 @@ impl From<ProjectError> for CliError {
 impl From<WorkspaceError> for CliError {
     fn from(error: WorkspaceError) -> Self {
         let hint = match &error {
-            WorkspaceError::Damaged(problem) => problem.hint.map(str::to_owned),
+            WorkspaceError::Damaged(problem) => problem.hint.as_ref().map(ToString::to_string),
             WorkspaceError::NoSuchJob(_) => Some("`sweepfs find` lists all ids".to_owned()),
-            WorkspaceError::Ambiguous { matches, .. } => {
-                let shown: Vec<_> = matches.iter().take(4).map(ToString::to_string).collect();
-                let more = if matches.len() > shown.len() {
+            WorkspaceError::Ambiguous {
+                n_matches,
+                examples,
+                ..
+            } => {
+                let shown: Vec<_> = examples.iter().map(ToString::to_string).collect();
+                let more = if *n_matches > shown.len() {
                     ", …"
                 } else {
                     ""
@@ -166,11 +178,20 @@ impl From<GridError> for CliError {
 
 impl From<FilterError> for CliError {
     fn from(error: FilterError) -> Self {
-        let hint = error.hint().map(str::to_owned);
+        let hint = error
+            .hint()
+            .unwrap_or("`sweepfs help filters` shows the language");
         Self {
-            hint,
+            snippet: error.snippet(),
+            hint: Some(hint.to_owned()),
             ..Self::usage(error)
         }
+    }
+}
+
+impl From<FactsError> for CliError {
+    fn from(error: FactsError) -> Self {
+        Self::failed(error)
     }
 }
 

@@ -4,17 +4,19 @@ mod args;
 mod commands;
 mod context;
 mod error;
+mod selection;
 
 use crate::term::Term;
 use args::{Args, Command};
 use clap::Parser;
 use context::Context;
 use error::{CliError, Exit};
+use std::ffi::OsString;
 use std::process::ExitCode;
 
 /// Runs the command line of this process.
 pub fn main() -> ExitCode {
-    let args = match Args::try_parse() {
+    let args = match Args::try_parse_from(std::env::args_os().map(numbers_are_values)) {
         Ok(args) => args,
         Err(error) => {
             // Help goes to standard output with code 0, a mistake to standard error with code 2.
@@ -36,6 +38,17 @@ pub fn main() -> ExitCode {
     ExitCode::from(exit as u8)
 }
 
+/// Marks negative numbers, which clap takes for options unless they are as simple as `-1`, by a space
+/// in front of them. Readers of numbers pass over it.
+fn numbers_are_values(arg: OsString) -> OsString {
+    match arg.to_str() {
+        Some(text) if text.starts_with('-') && text.parse::<f64>().is_ok() => {
+            format!(" {text}").into()
+        }
+        _ => arg,
+    }
+}
+
 fn run(args: Args, term: &Term) -> Result<Exit, CliError> {
     let context = Context::new(&args.global, term)?;
     match args.command {
@@ -44,6 +57,11 @@ fn run(args: Args, term: &Term) -> Result<Exit, CliError> {
         Command::Statepoint(args) => commands::statepoint::run(&context, &args),
         Command::Document(args) => commands::document::run(&context, &args),
         Command::Find(args) => commands::find::run(&context, &args),
+        Command::Schema(args) => commands::schema::run(&context, &args),
+        Command::Diff(args) => commands::diff::run(&context, &args),
+        Command::Table(args) => commands::table::run(&context, &args),
+        Command::UpdateCache(args) => commands::update_cache::run(&context, &args),
+        Command::Help(args) => commands::help::run(&context, &args),
         Command::Check(args) => commands::check::run(&context, &args),
         Command::Create(args) => commands::create::run(&context, &args),
         Command::Mount(args) => commands::mount::run(&context, &args),

@@ -45,6 +45,15 @@ pub enum Found<'a> {
 }
 
 impl Expr {
+    /// Tells whether some test looks into the document.
+    pub fn needs_documents(&self) -> bool {
+        match self {
+            Self::And(parts) | Self::Or(parts) => parts.iter().any(Self::needs_documents),
+            Self::Not(part) => part.needs_documents(),
+            Self::Test(field, _) => field.space == Space::Document,
+        }
+    }
+
     /// Tells whether a job satisfies the condition.
     pub fn matches(&self, statepoint: &Object, document: &Object) -> bool {
         match self {

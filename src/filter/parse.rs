@@ -4,8 +4,8 @@ use super::error::{FilterError, quoted};
 use super::expr::{Expr, Field, Space};
 use super::lexer::{Lexer, Operator, Result, constant};
 use super::test::{Comparison, Test};
-use crate::pyjson::{PyStr, Value};
-use crate::statepoint::Key;
+use crate::pyjson::Value;
+use crate::statepoint::{Key, push_part};
 use std::ops::Range;
 
 /// Parentheses and `not` may be nested this deeply.
@@ -256,7 +256,7 @@ impl Parser<'_> {
     /// Reads one name of a key.
     fn key_part(&mut self, start: usize, dotted: &mut Vec<u8>) -> Result<()> {
         if matches!(self.lexer.peek(), Some('"' | '\'')) {
-            push_quoted_part(dotted, &self.lexer.quoted()?);
+            push_part(dotted, &self.lexer.quoted()?);
             return Ok(());
         }
         let part = self.lexer.name();
@@ -274,18 +274,6 @@ impl Parser<'_> {
         }
         dotted.extend_from_slice(part.as_bytes());
         Ok(())
-    }
-}
-
-/// Appends a name that stands in quotes, where a dot is no separator.
-fn push_quoted_part(dotted: &mut Vec<u8>, part: &PyStr) {
-    let bytes = part.as_bytes();
-    for (i, &byte) in bytes.iter().enumerate() {
-        match byte {
-            b'.' => dotted.extend_from_slice(b"%2E"),
-            b'%' if bytes[i + 1..].starts_with(b"2E") => dotted.extend_from_slice(b"%25"),
-            _ => dotted.push(byte),
-        }
     }
 }
 

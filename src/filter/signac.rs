@@ -9,7 +9,7 @@ use super::pattern::Pattern;
 use super::test::{Comparison, Near, Test};
 use super::values::Kinds;
 use crate::pyjson::{Object, PyStr, Value, cast_float, cast_number, dumps_str, parse};
-use crate::statepoint::Key;
+use crate::statepoint::{Key, push_part};
 
 /// `$and`, `$or`, `$not` and objects may be nested this deeply.
 const DEPTH_MAX: usize = 100;
@@ -402,11 +402,11 @@ fn field(dotted: &[u8]) -> Field {
 /// Takes the text `%2E` literally, which stands for a dot in a [`Key`].
 fn escaped(dotted: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(dotted.len());
-    for (i, &byte) in dotted.iter().enumerate() {
-        match byte {
-            b'%' if dotted[i + 1..].starts_with(b"2E") => out.extend_from_slice(b"%25"),
-            _ => out.push(byte),
+    for (i, part) in dotted.split(|&byte| byte == b'.').enumerate() {
+        if i > 0 {
+            out.push(b'.');
         }
+        push_part(&mut out, &PyStr::from_encoded(part.to_vec()));
     }
     out
 }

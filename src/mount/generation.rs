@@ -237,10 +237,14 @@ impl Generation {
     fn add_id_changes(&self, new: &Self, changes: &mut Changes) {
         let mut add = |from: &Self, to: &Self| {
             for (job, entry) in (0..).zip(from.snapshot.jobs()) {
-                if to.snapshot.find(&entry.id).is_none() {
+                let other = to.snapshot.find(&entry.id);
+                if other.is_none() {
                     let name = entry.id.to_string().into_bytes();
                     changes.entries.insert((Top::Id.ino(), name.into()));
                     changes.contents.insert(Top::Id.ino());
+                }
+                let same = |other| to.snapshot.jobs()[other as usize].modified == entry.modified;
+                if !other.is_some_and(same) {
                     changes.attributes.insert(from.id_ino(job));
                 }
             }

@@ -64,7 +64,7 @@ pub(super) fn prepare(mountpoint: &Path, workspace_dir: &Path) -> Result<Made, M
         return Err(MountError::NotADirectory(mountpoint.to_owned()));
     }
     let mut n_entries = 0;
-    fsx::for_each_entry(mountpoint, |_, _| n_entries += 1)?;
+    fsx::for_each_entry(mountpoint, |_| n_entries += 1)?;
     if n_entries > 0 {
         return Err(MountError::NotEmpty(mountpoint.to_owned()));
     }

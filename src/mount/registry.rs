@@ -80,8 +80,8 @@ impl Registry {
     /// rewritten or removed when their mountpoint is used again.
     pub fn records(&self) -> Result<Vec<MountRecord>, MountError> {
         let mut records: Vec<MountRecord> = Vec::new();
-        let listed = fsx::for_each_entry(&self.dir, |name, _| {
-            let path = self.dir.join(name);
+        let listed = fsx::for_each_entry(&self.dir, |entry| {
+            let path = self.dir.join(entry.name);
             if path
                 .extension()
                 .is_some_and(|extension| extension == "json")

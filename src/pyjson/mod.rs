@@ -18,8 +18,8 @@ mod write;
 
 pub use cast::{cast_float, cast_number};
 pub use number::{Int, float_repr};
-pub use parse::{ParseError, parse, parse_bytes};
-pub use repr::view_str;
+pub use parse::{Entries, ParseError, parse, parse_bytes};
+pub use repr::{py_repr, py_repr_of_leaves, view_str};
 pub use string::PyStr;
 pub use write::{canonical, dumps, dumps_str};
 
@@ -52,6 +52,15 @@ impl Value {
         match self {
             Self::Object(object) => Ok(object),
             other => Err(other),
+        }
+    }
+
+    /// Returns a number as a double; bools are no numbers here.
+    pub fn as_f64(&self) -> Option<f64> {
+        match self {
+            Self::Int(int) => int.to_string().parse().ok(),
+            Self::Float(float) => Some(*float),
+            _ => None,
         }
     }
 

@@ -45,13 +45,77 @@ pub fn parse_bytes(bytes: &[u8]) -> Result<Value, ParseError> {
 
 /// Parses one JSON text, with `NaN`, `Infinity` and lone surrogates as Python allows them.
 pub fn parse(text: &str) -> Result<Value, ParseError> {
-    let mut parser = Parser {
-        bytes: text.as_bytes(),
-        at: 0,
-        depth: 0,
-    };
+    let mut parser = Parser::new(text);
     let value = parser.document();
     value.map_err(|what| error_at(parser.bytes, parser.at, what))
+}
+
+/// Reads a JSON text that is one object, entry by entry, so that a large one need not be in memory
+/// whole. A repeated key comes repeatedly.
+#[derive(Debug)]
+pub struct Entries<'a> {
+    parser: Parser<'a>,
+    state: EntriesState,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum EntriesState {
+    Before,
+    Between,
+    After,
+}
+
+impl<'a> Entries<'a> {
+    /// Starts to read.
+    pub fn new(text: &'a str) -> Self {
+        Self {
+            parser: Parser::new(text),
+            state: EntriesState::Before,
+        }
+    }
+
+    fn try_next(&mut self) -> Result2<Option<(PyStr, Value)>> {
+        let parser = &mut self.parser;
+        parser.skip_space();
+        if self.state == EntriesState::Before {
+            if !parser.eat(b'{') {
+                return Err("expected an object");
+            }
+            parser.skip_space();
+        }
+        let ended = parser.eat(b'}');
+        if ended {
+            self.state = EntriesState::After;
+            parser.skip_space();
+            return match parser.peek() {
+                Some(_) => Err("unexpected text after the value"),
+                None => Ok(None),
+            };
+        }
+        if self.state == EntriesState::Between {
+            if !parser.eat(b',') {
+                return Err("expected `,` or `}`");
+            }
+            parser.skip_space();
+        }
+        self.state = EntriesState::Between;
+        parser.entry().map(Some)
+    }
+}
+
+impl Iterator for Entries<'_> {
+    type Item = Result<(PyStr, Value), ParseError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.state == EntriesState::After {
+            return None;
+        }
+        let next = self.try_next().map_err(|what| {
+            self.state = EntriesState::After;
+            error_at(self.parser.bytes, self.parser.at, what)
+        });
+        next.transpose()
+    }
 }
 
 fn error_at(bytes: &[u8], at: usize, what: &'static str) -> ParseError {
@@ -70,13 +134,22 @@ fn error_at(bytes: &[u8], at: usize, what: &'static str) -> ParseError {
 
 type Result2<T> = Result<T, &'static str>;
 
+#[derive(Debug)]
 struct Parser<'a> {
     bytes: &'a [u8],
     at: usize,
     depth: usize,
 }
 
-impl Parser<'_> {
+impl<'a> Parser<'a> {
+    fn new(text: &'a str) -> Self {
+        Self {
+            bytes: text.as_bytes(),
+            at: 0,
+            depth: 0,
+        }
+    }
+
     fn document(&mut self) -> Result2<Value> {
         if self.bytes.starts_with("\u{feff}".as_bytes()) {
             return Err("unexpected byte order mark");
@@ -218,16 +291,7 @@ impl Parser<'_> {
         }
         loop {
             self.skip_space();
-            if self.peek() != Some(b'"') {
-                return Err("expected a key in double quotes");
-            }
-            let key = self.string()?;
-            self.skip_space();
-            if !self.eat(b':') {
-                return Err("expected `:`");
-            }
-            self.skip_space();
-            let value = self.value()?;
+            let (key, value) = self.entry()?;
             builder.insert(key, value);
             self.skip_space();
             if self.eat(b'}') {
@@ -237,6 +301,19 @@ impl Parser<'_> {
                 return Err("expected `,` or `}`");
             }
         }
+    }
+
+    fn entry(&mut self) -> Result2<(PyStr, Value)> {
+        if self.peek() != Some(b'"') {
+            return Err("expected a key in double quotes");
+        }
+        let key = self.string()?;
+        self.skip_space();
+        if !self.eat(b':') {
+            return Err("expected `:`");
+        }
+        self.skip_space();
+        Ok((key, self.value()?))
     }
 
     fn string(&mut self) -> Result2<PyStr> {
@@ -367,6 +444,33 @@ mod tests {
             r#""\ud83d\ude00 \ud800 \udc80x \ud800A""#,
         );
         check(r#"{"a": 1, "b": 2, "a": 3}"#, r#"{"a": 3, "b": 2}"#);
+    }
+
+    #[test]
+    fn entries_are_read_one_by_one() {
+        let read = |text| Entries::new(text).collect::<Result<Vec<_>, _>>();
+        let show = |text| {
+            let entries = read(text).expect("an object");
+            let texts = entries.iter().map(|(k, v)| format!("{k}={}", dumps(v)));
+            texts.collect::<Vec<_>>().join(" ")
+        };
+        assert_eq!(show(" { } "), "");
+        assert_eq!(
+            show("{\"a\": 1 , \"b\":[2],\"a\": {\"c\": 3}}\n"),
+            "a=1 b=[2] a={\"c\": 3}"
+        );
+        for bad in [
+            "",
+            "[]",
+            "{",
+            "{,}",
+            "{\"a\":1,}",
+            "{\"a\":1 \"b\":2}",
+            "{\"a\":1}x",
+            "{\"a\"}",
+        ] {
+            assert!(read(bad).is_err(), "{bad}");
+        }
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! The text of a value in a view path: Python's `str`.
 
-use super::{PyStr, Value, float_repr};
+use super::{Object, PyStr, Value, float_repr};
 use crate::pyjson::string::push_code_point;
 use unicode_properties::{GeneralCategory, UnicodeGeneralCategory};
 
@@ -15,6 +15,48 @@ pub fn view_str(value: &Value) -> PyStr {
     let mut bytes = Vec::new();
     push_repr(&mut bytes, value, Sequence::Tuple);
     PyStr::from_encoded(bytes)
+}
+
+/// Returns `repr(value)` with the keys of objects sorted, as `pprint` shows it on one line.
+pub fn py_repr(value: &Value) -> PyStr {
+    let mut bytes = Vec::new();
+    push_repr(&mut bytes, &sorted(value), Sequence::List);
+    PyStr::from_encoded(bytes)
+}
+
+/// Returns the same with the lists of leaves shown as tuples, as `signac diff` does.
+pub fn py_repr_of_leaves(object: &Object) -> PyStr {
+    let mut bytes = Vec::new();
+    push_leaves(&mut bytes, object);
+    PyStr::from_encoded(bytes)
+}
+
+fn push_leaves(text: &mut Vec<u8>, object: &Object) {
+    text.push(b'{');
+    for (i, (key, value)) in object.sorted().into_iter().enumerate() {
+        push_separator(text, i);
+        push_str_repr(text, key);
+        text.extend_from_slice(b": ");
+        match value {
+            Value::Object(inner) => push_leaves(text, inner),
+            leaf => push_repr(text, leaf, Sequence::Tuple),
+        }
+    }
+    text.push(b'}');
+}
+
+fn sorted(value: &Value) -> Value {
+    match value {
+        Value::List(items) => Value::List(items.iter().map(sorted).collect()),
+        Value::Object(object) => {
+            let mut copy = Object::new();
+            for (key, value) in object.sorted() {
+                copy.insert(key.clone(), sorted(value));
+            }
+            Value::Object(copy)
+        }
+        other => other.clone(),
+    }
 }
 
 /// How a JSON list is shown.
@@ -127,6 +169,16 @@ mod tests {
             view_str(&parse(json).expect("valid JSON")).to_string(),
             expected
         );
+    }
+
+    #[test]
+    fn objects_are_shown_as_pprint_shows_them() {
+        let value = parse(r#"{"b": [1, "x"], "a": {"d": null, "c": true}}"#).expect("valid JSON");
+        let shown = "{'a': {'c': True, 'd': None}, 'b': [1, 'x']}";
+        assert_eq!(py_repr(&value).to_string(), shown);
+        let object = value.into_object().expect("an object");
+        let shown = "{'a': {'c': True, 'd': None}, 'b': (1, 'x')}";
+        assert_eq!(py_repr_of_leaves(&object).to_string(), shown);
     }
 
     #[test]

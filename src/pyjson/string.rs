@@ -14,6 +14,19 @@ impl PyStr {
         Self(bytes.into())
     }
 
+    /// Reads the bytes of [`PyStr::as_bytes`]; `None` if they are no such bytes.
+    pub fn checked(bytes: &[u8]) -> Option<Self> {
+        let mut rest = bytes;
+        while let Err(error) = std::str::from_utf8(rest) {
+            // What is not UTF-8 must be a surrogate, U+D800 to U+DFFF, in UTF-8's scheme.
+            rest = match &rest[error.valid_up_to()..] {
+                [0xED, 0xA0..0xC0, 0x80..0xC0, after @ ..] => after,
+                _ => return None,
+            };
+        }
+        Some(Self(bytes.into()))
+    }
+
     /// Returns the encoded bytes: UTF-8 but for lone surrogates.
     pub fn as_bytes(&self) -> &[u8] {
         &self.0

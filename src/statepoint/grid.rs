@@ -127,7 +127,7 @@ pub(crate) fn parse_value(text: &str) -> Value {
 }
 
 /// Splits at the commas outside brackets and quotes.
-pub(crate) fn split_commas(text: &str) -> Vec<&str> {
+fn split_commas(text: &str) -> Vec<&str> {
     let (mut items, mut start, mut depth, mut quoted, mut escaped) =
         (Vec::new(), 0, 0_usize, false, false);
     for (i, c) in text.char_indices() {

@@ -22,6 +22,11 @@ impl JobId {
         Self(Md5::digest(canonical.as_bytes()).into())
     }
 
+    /// Wraps 16 bytes.
+    pub fn from_bytes(bytes: [u8; 16]) -> Self {
+        Self(bytes)
+    }
+
     /// Returns the 16 bytes.
     pub fn as_bytes(&self) -> &[u8; 16] {
         &self.0

@@ -6,7 +6,7 @@ use std::fmt;
 /// A path into a state point as dotted text, `init.seed`.
 ///
 /// A dot inside a part (only foreign writers make them) is written `%2E`, and a part that holds
-/// the text `%2E` has it as `%252E`; so every path has its own text, and texts sort by code point
+/// the text `%2E` has it as `%252E`, and so on; so every path has its own text, and texts sort by code point
 /// as signac sorts them.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Key(PyStr);
@@ -33,6 +33,19 @@ impl Key {
             .split(b'.')
             .map(|part| unescape_part(&part))
             .collect()
+    }
+
+    /// Returns the key of the object that holds this one; `None` at the top.
+    pub fn parent(&self) -> Option<Self> {
+        let dotted = self.0.as_bytes();
+        let at = dotted.iter().rposition(|&byte| byte == b'.')?;
+        Some(Self::from_dotted(&dotted[..at]))
+    }
+
+    /// Tells whether this key lies below another.
+    pub fn is_below(&self, other: &Self) -> bool {
+        let rest = self.0.as_bytes().strip_prefix(other.0.as_bytes());
+        rest.is_some_and(|rest| rest.starts_with(b"."))
     }
 
     /// Returns the value at this key.
@@ -103,23 +116,35 @@ fn visit_below(
     }
 }
 
-fn push_part(dotted: &mut Vec<u8>, part: &PyStr) {
+/// Appends one part to dotted text, in which it will be read as it is.
+pub(crate) fn push_part(dotted: &mut Vec<u8>, part: &PyStr) {
     let bytes = part.as_bytes();
     for (i, &byte) in bytes.iter().enumerate() {
         match byte {
             b'.' => dotted.extend_from_slice(b"%2E"),
-            b'%' if bytes[i + 1..].starts_with(b"2E") => dotted.extend_from_slice(b"%25"),
+            b'%' if looks_escaped(&bytes[i + 1..]) => dotted.extend_from_slice(b"%25"),
             _ => dotted.push(byte),
         }
     }
+}
+
+/// Tells whether what follows a `%` would be read as an escape: `2E`, after any number of `25`.
+fn looks_escaped(mut rest: &[u8]) -> bool {
+    while let Some(after) = rest.strip_prefix(b"25") {
+        rest = after;
+    }
+    rest.starts_with(b"2E")
 }
 
 fn unescape_part(part: &PyStr) -> PyStr {
     let mut rest = part.as_bytes();
     let mut bytes = Vec::with_capacity(rest.len());
     while let Some((&first, tail)) = rest.split_first() {
-        if let Some(after) = rest.strip_prefix(b"%252E") {
-            bytes.extend_from_slice(b"%2E");
+        if let Some(after) = rest
+            .strip_prefix(b"%25")
+            .filter(|after| looks_escaped(after))
+        {
+            bytes.push(b'%');
             rest = after;
         } else if let Some(after) = rest.strip_prefix(b"%2E") {
             bytes.push(b'.');
@@ -167,9 +192,24 @@ mod tests {
 
     #[test]
     fn dots_inside_keys_stay_apart_from_nesting() {
-        let json = r#"{"a.b": 1, "a": {"b": 2}, "a%2Eb": 3}"#;
-        assert_eq!(leaves(json), ["a%2Eb=1", "a=…", "a.b=2", "a%252Eb=3"]);
-        for (dotted, expected) in [("a%2Eb", "1"), ("a.b", "2"), ("a%252Eb", "3")] {
+        let json = r#"{"a.b": 1, "a": {"b": 2}, "a%2Eb": 3, "a%252Eb": 4, "a%25": 5}"#;
+        let expected = [
+            "a%2Eb=1",
+            "a=…",
+            "a.b=2",
+            "a%252Eb=3",
+            "a%25252Eb=4",
+            "a%25=5",
+        ];
+        assert_eq!(leaves(json), expected);
+        let spelled = [
+            ("a%2Eb", "1"),
+            ("a.b", "2"),
+            ("a%252Eb", "3"),
+            ("a%25252Eb", "4"),
+            ("a%25", "5"),
+        ];
+        for (dotted, expected) in spelled {
             assert_eq!(
                 Key::parse(dotted).get(&object(json)).map(dumps),
                 Some(expected.to_owned())

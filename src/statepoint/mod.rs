@@ -9,6 +9,7 @@ mod key;
 pub(crate) use grid::parse_value;
 pub use grid::{Grid, GridError};
 pub use id::{JobId, JobIdError};
+pub(crate) use key::push_part;
 pub use key::{Key, Leaf, visit};
 
 use crate::pyjson::{Object, PyStr, Value};

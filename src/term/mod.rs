@@ -3,9 +3,11 @@
 //! Data goes to standard output, everything else to standard error. Only this module prints.
 
 mod progress;
+mod records;
 mod table;
 
 pub use progress::ProgressObserver;
+pub use records::Records;
 pub use table::Table;
 
 use crate::report::harmless;
@@ -68,6 +70,11 @@ impl Term {
         writeln!(locked(&self.data), "{line}")
     }
 
+    /// Prints data as it is.
+    pub fn bytes(&self, bytes: &[u8]) -> io::Result<()> {
+        locked(&self.data).write_all(bytes)
+    }
+
     /// Writes out what [`Term::line`] buffered.
     pub fn flush(&self) -> io::Result<()> {
         locked(&self.data).flush()
@@ -91,6 +98,11 @@ impl Term {
     /// Says why a command failed.
     pub fn error(&self, text: impl Display) {
         self.talk(format_args!("{BOLD_RED}error:{RESET} {}", harmless(text)));
+    }
+
+    /// Repeats lines of the user's input, which must be harmless.
+    pub fn quote(&self, lines: &str) {
+        self.talk(format_args!("{lines}"));
     }
 
     /// Says what the user can do.

@@ -1,5 +1,7 @@
 //! Aligned columns.
 
+use crate::report::harmless;
+
 /// Rows of text under a header.
 #[derive(Clone, Debug)]
 pub struct Table {
@@ -10,13 +12,30 @@ impl Table {
     /// Starts a table.
     pub fn new(header: &[&str]) -> Self {
         Self {
-            rows: vec![header.iter().map(|title| (*title).to_owned()).collect()],
+            rows: vec![header.iter().map(harmless).collect()],
         }
     }
 
-    /// Adds a row, of as many cells as the header has.
-    pub fn row(&mut self, cells: Vec<String>) {
-        self.rows.push(cells);
+    /// Adds a row, of as many cells as the header has. Cells are shown so that nothing in them can
+    /// act on a terminal or break the line.
+    pub fn row(&mut self, cells: &[String]) {
+        self.rows.push(cells.iter().map(harmless).collect());
+    }
+
+    /// Returns the lines of a Markdown table.
+    pub fn markdown(&self) -> Vec<String> {
+        let line = |row: &Vec<String>| {
+            let cells = row.iter().map(|cell| cell.replace('|', "\\|"));
+            format!("| {} |", cells.collect::<Vec<_>>().join(" | "))
+        };
+        let rule = format!("|{}", "---|".repeat(self.rows[0].len()));
+        let (header, rows) = self.rows.split_at(1);
+        header
+            .iter()
+            .map(line)
+            .chain([rule])
+            .chain(rows.iter().map(line))
+            .collect()
     }
 
     /// Returns the lines, columns padded to the widest cell in characters.
@@ -48,8 +67,14 @@ mod tests {
     #[test]
     fn columns_are_aligned() {
         let mut table = Table::new(&["NAME", "N"]);
-        table.row(vec!["é".into(), "10".into()]);
-        table.row(vec!["longer".into(), "2".into()]);
+        table.row(&["é".into(), "10".into()]);
+        table.row(&["longer".into(), "2".into()]);
+        table.row(&["a|b\n".into(), "3".into()]);
+        assert_eq!(
+            table.markdown().last().map(String::as_str),
+            Some("| a\\|b\\n | 3 |")
+        );
+        table.rows.pop();
         assert_eq!(table.lines(), ["NAME    N", "é       10", "longer  2"]);
     }
 }

@@ -20,8 +20,8 @@ impl Workspace {
     /// Makes sure that the job of a state point exists.
     ///
     /// A new job appears whole: it is built beside the others and renamed. Of two processes that
-    /// create one job, one makes it. An empty directory in its place, which a crash of signac
-    /// leaves, is replaced; a directory that only lacks its state point file gets it.
+    /// create one job, one makes it. A directory in its place that lacks the state point file gets
+    /// it, and is never replaced: signac makes an empty directory before it writes into it.
     pub fn create(&self, statepoint: &StatePoint) -> Result<(JobId, Creation), WorkspaceError> {
         statepoint.check_keys()?;
         let id = statepoint.id();
@@ -52,7 +52,7 @@ impl Workspace {
             statepoint,
             Durability::Process,
         )
-        .and_then(|()| fsx::rename(&build, target));
+        .and_then(|()| fsx::rename_new(&build, target));
         if built.is_err() {
             let _ = fsx::remove_dir_all(&build);
         }

@@ -1,11 +1,12 @@
 //! Job documents.
 
 use super::{DOCUMENT_FILE, JSON_SIZE_BYTES_MAX, Workspace, WorkspaceError};
-use crate::fsx::{self, Dir, Durability, Lock};
+use crate::fsx::{self, Dir, Durability, Lock, Stamp};
 use crate::pyjson::{self, Object, PyStr, Value};
+use crate::report::Problem;
 use crate::statepoint::{JobId, Key, StatePointError, check_value_keys};
 use std::io::ErrorKind;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// One change of a document.
 #[derive(Clone, Debug, PartialEq)]
@@ -16,30 +17,66 @@ pub enum Edit {
     Delete(Key),
 }
 
+/// Returns the path of a job's document below the workspace.
+fn document_name(id: &JobId) -> PathBuf {
+    format!("{id}/{DOCUMENT_FILE}").into()
+}
+
 impl Workspace {
     /// Reads a job's document; empty if it has none. The state point is not looked at.
     pub fn document(&self, id: &JobId) -> Result<Object, WorkspaceError> {
         if !self.job_dir(id).is_dir() {
             return Err(WorkspaceError::NoSuchJob(id.to_string()));
         }
+        let read = self.read_document(&Dir::open(self.dir())?, id)?;
+        Ok(read.map(|(document, _)| document).unwrap_or_default())
+    }
+
+    /// Reads a job's document and its file's stamp, if there is one; `dir` is the open workspace.
+    pub fn read_document(
+        &self,
+        dir: &Dir,
+        id: &JobId,
+    ) -> Result<Option<(Object, Stamp)>, WorkspaceError> {
         let bad = |reason: String| WorkspaceError::BadDocument {
             path: self.document_path(id),
             reason,
         };
-        let dir = Dir::open(&self.job_dir(id))?;
-        let bytes = match dir.read_file(Path::new(DOCUMENT_FILE), JSON_SIZE_BYTES_MAX) {
-            Ok((bytes, _)) => bytes,
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Object::new()),
+        let (bytes, stamp) = match dir.read_file(&document_name(id), JSON_SIZE_BYTES_MAX) {
+            Ok(read) => read,
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(error.into()),
         };
         match pyjson::parse_bytes(&bytes) {
-            Ok(Value::Object(object)) => Ok(object),
-            Ok(Value::Null) => Ok(Object::new()),
+            Ok(Value::Object(object)) => Ok(Some((object, stamp))),
+            Ok(Value::Null) => Ok(Some((Object::new(), stamp))),
             Ok(other) => Err(bad(format!(
                 "it holds {}, not an object",
                 other.type_name()
             ))),
             Err(error) => Err(bad(format!("it is not JSON: {error}"))),
+        }
+    }
+
+    /// Returns the stamp of a job's document, if there is one; `dir` is the open workspace.
+    pub fn document_stamp(&self, dir: &Dir, id: &JobId) -> Option<Stamp> {
+        dir.stamp_of(&document_name(id)).ok()
+    }
+
+    /// Says what is wrong with a job's document.
+    pub fn document_problem(&self, id: &JobId, error: &WorkspaceError) -> Problem {
+        let reason = match error {
+            WorkspaceError::BadDocument { reason, .. } => {
+                format!("its document is not usable: {reason}")
+            }
+            WorkspaceError::Fs(error) => format!("its document cannot be read: {}", error.cause),
+            error => error.to_string(),
+        };
+        Problem {
+            subject: id.to_string(),
+            path: self.document_path(id),
+            reason,
+            hint: Some("repair the file, or remove it to start with an empty document".into()),
         }
     }
 

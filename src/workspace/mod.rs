@@ -3,17 +3,21 @@
 //! The layout is signac's schema version 2, byte for byte; where signac 2.4.1 has a defect we do
 //! the safe thing (`docs/signac.md`).
 
+mod cache;
 mod create;
 mod document;
 mod list;
 mod project;
 mod read;
+mod repair;
 
+pub use cache::StatePointCache;
 pub use create::Creation;
 pub use document::Edit;
 pub use list::Listing;
 pub use project::{Project, ProjectError};
 pub use read::{JobState, StatePointFile};
+pub use repair::{Mend, Plan, Quiet};
 
 use crate::fsx::{self, FsError, Stamp};
 use crate::pyjson::PyStr;
@@ -49,12 +53,14 @@ pub enum WorkspaceError {
     #[error("no job has the id `{0}`")]
     NoSuchJob(String),
     /// Several ids start with the text.
-    #[error("`{prefix}` is the beginning of {} ids", matches.len())]
+    #[error("`{prefix}` is the beginning of {n_matches} ids")]
     Ambiguous {
         /// What was given.
         prefix: String,
-        /// The ids, sorted.
-        matches: Vec<JobId>,
+        /// How many ids.
+        n_matches: usize,
+        /// Some of them, sorted.
+        examples: Vec<JobId>,
     },
     /// A document is not what signac writes.
     #[error("the document `{}` is not usable: {reason}", path.display())]
@@ -84,6 +90,13 @@ pub enum WorkspaceError {
     },
 }
 
+impl WorkspaceError {
+    /// Tells whether permission was missing.
+    pub fn is_denied(&self) -> bool {
+        matches!(self, Self::Fs(error) if error.kind() == std::io::ErrorKind::PermissionDenied)
+    }
+}
+
 /// The directory that holds the jobs of a project.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Workspace {
@@ -104,9 +117,19 @@ impl Workspace {
         &self.dir
     }
 
+    /// Returns the project's directory.
+    pub fn project_root(&self) -> &Path {
+        &self.project_root
+    }
+
     /// Returns a job's directory, whether it exists or not.
     pub fn job_dir(&self, id: &JobId) -> PathBuf {
         self.dir.join(id.to_string())
+    }
+
+    /// Returns the path of a job's state point, whether it exists or not.
+    pub fn statepoint_path(&self, id: &JobId) -> PathBuf {
+        self.job_dir(id).join(STATEPOINT_FILE)
     }
 
     /// Returns the path of a job's document, whether it exists or not.

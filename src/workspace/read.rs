@@ -5,6 +5,7 @@ use crate::fsx::{Dir, FsError, TimeNs};
 use crate::pyjson;
 use crate::report::Problem;
 use crate::statepoint::{JobId, StatePoint};
+use std::borrow::Cow;
 use std::io::ErrorKind;
 use std::path::Path;
 
@@ -37,7 +38,7 @@ impl Workspace {
                 subject: id.to_string(),
                 path: self.dir().join(&name),
                 reason,
-                hint: Some(hint),
+                hint: Some(Cow::Borrowed(hint)),
             })
         };
         let (bytes, stamp) = match dir.read_file(Path::new(&name), JSON_SIZE_BYTES_MAX) {

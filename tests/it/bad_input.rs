@@ -277,7 +277,8 @@ fn unusable_documents_are_named_and_never_overwritten() {
 fn a_job_whose_process_died_in_between_is_left_out_and_named() {
     let env = Env::new();
     let root = env.project("p");
-    std::fs::create_dir(root.join("workspace/.sweepfs-1234")).unwrap();
+    std::fs::create_dir(root.join("workspace/.sweepfs-6c1f9a52-7d57-4c8e-9f0b-2f4f0d5b7a11"))
+        .unwrap();
     env.run(&root, &["find"]).success();
     let check = env.run(&root, &["check"]);
     assert_eq!(check.code, Some(3));

@@ -5,10 +5,12 @@
 mod support;
 
 mod bad_input;
+mod catalog;
 mod cli;
 mod docs;
 mod filter;
 mod mount;
+mod query;
 mod reference;
 mod semantics;
 mod signac;

@@ -79,7 +79,7 @@ const CONFINED: &[(&str, &[&str])] = &[
     ("Instant::now", &["cli", "mount"]),
     ("println!", &[]),
     ("io::stderr", &["term", "cli"]),
-    ("md5::", &["statepoint", "view", "mount"]),
+    ("md5::", &["statepoint", "catalog", "view", "mount"]),
 ];
 
 /// A source file without its tests.

@@ -4,35 +4,32 @@ use crate::cli::args::DocumentArgs;
 use crate::cli::context::Context;
 use crate::cli::error::{CliError, Exit};
 use crate::statepoint::{Key, parse_value};
-use crate::workspace::{Edit, WorkspaceError};
+use crate::workspace::Edit;
 
 pub(in crate::cli) fn run(context: &Context<'_>, args: &DocumentArgs) -> Result<Exit, CliError> {
     let workspace = context.workspace()?;
     let (assignments, names): (Vec<_>, Vec<_>) = args
         .items
         .iter()
-        .map(String::as_str)
+        .cloned()
         .partition(|item| item.contains('='));
     let edits = parse_edits(&assignments, &args.delete)?;
-    if edits.is_empty() && names.is_empty() {
-        return show_all(context);
-    }
-    if names.is_empty() {
+    if !edits.is_empty() && names.is_empty() && args.selection.is_empty() {
         let error = CliError::usage("no job is named whose document to change");
         return Err(error.with_hint("put its id first: `sweepfs document JOB_ID KEY=VALUE`"));
     }
-    let ids = context.resolve_jobs(&workspace, &names)?;
-    context.for_each_job(&ids, |id| {
+    let (ids, exit) = context.job_list(&workspace, &args.selection, &names)?;
+    let done = context.for_each_job(&ids, |id| {
         if edits.is_empty() {
-            context.term.line(workspace.document(id)?.dumps())?;
-        } else {
-            workspace.edit_document(id, &edits)?;
+            return Ok(Some(workspace.document(id)?.dumps()));
         }
-        Ok(())
-    })
+        workspace.edit_document(id, &edits)?;
+        Ok(None)
+    })?;
+    Ok(if done == Exit::Done { exit } else { done })
 }
 
-fn parse_edits(assignments: &[&str], deleted: &[String]) -> Result<Vec<Edit>, CliError> {
+fn parse_edits(assignments: &[String], deleted: &[String]) -> Result<Vec<Edit>, CliError> {
     let mut edits = Vec::new();
     for assignment in assignments {
         match assignment.split_once('=') {
@@ -44,20 +41,4 @@ fn parse_edits(assignments: &[&str], deleted: &[String]) -> Result<Vec<Edit>, Cl
     }
     edits.extend(deleted.iter().map(|key| Edit::Delete(Key::parse(key))));
     Ok(edits)
-}
-
-fn show_all(context: &Context<'_>) -> Result<Exit, CliError> {
-    let workspace = context.workspace()?;
-    let mut exit = Exit::Done;
-    for id in workspace.list()?.ids {
-        match workspace.document(&id) {
-            Ok(document) => context.term.line(document.dumps())?,
-            Err(WorkspaceError::NoSuchJob(_)) => {}
-            Err(error) => {
-                context.term.warn(error);
-                exit = Exit::Partial;
-            }
-        }
-    }
-    Ok(exit)
 }

@@ -2,12 +2,17 @@
 
 pub(super) mod check;
 pub(super) mod create;
+pub(super) mod diff;
 pub(super) mod doctor;
 pub(super) mod document;
 pub(super) mod find;
+pub(super) mod help;
 pub(super) mod init;
 pub(super) mod job;
 pub(super) mod mount;
 pub(super) mod mounts;
+pub(super) mod schema;
 pub(super) mod statepoint;
+pub(super) mod table;
 pub(super) mod unmount;
+pub(super) mod update_cache;

@@ -1,7 +1,8 @@
 //! `sweepfs mount`, and the daemon and watchdog behind it.
 
+use crate::catalog::{Catalog, Store};
 use crate::cli::args::{MountArgs, ServeArgs};
-use crate::cli::context::{Context, load_catalog, start_threads};
+use crate::cli::context::{Context, now, start_threads};
 use crate::cli::error::{CliError, Exit};
 use crate::mount::{self, MountOptions, Outcome, WatchdogOptions};
 use crate::workspace::Project;
@@ -32,7 +33,8 @@ pub(in crate::cli) fn run(context: &Context<'_>, args: &MountArgs) -> Result<Exi
     };
     let observer = context.term.progress();
     if args.foreground {
-        let load = || load_catalog(&workspace, &observer);
+        let store = Store::new(&workspace, context.cache_dir().as_deref());
+        let load = || Catalog::load(&workspace, Some(&store), now(), &observer);
         mount::serve(&options, load, |outcome| {
             announce(context, &options, outcome);
         })?;
@@ -69,13 +71,14 @@ fn announce(context: &Context<'_>, options: &MountOptions, outcome: Outcome) {
 }
 
 /// The process that `mount` starts.
-pub(in crate::cli) fn serve(_: &Context<'_>, args: &ServeArgs) -> Result<Exit, CliError> {
+pub(in crate::cli) fn serve(context: &Context<'_>, args: &ServeArgs) -> Result<Exit, CliError> {
     let options: MountOptions = parse(args)?;
     start_threads(options.io_threads);
     let workspace = Project::discover(&options.project)?.workspace();
+    let store = Store::new(&workspace, context.cache_dir().as_deref());
     mount::serve_as_daemon(
         &options,
-        |observer| load_catalog(&workspace, observer),
+        |observer| Catalog::load(&workspace, Some(&store), now(), observer),
         io::stdout(),
     )?;
     Ok(Exit::Done)

@@ -4,7 +4,6 @@ use crate::cli::args::MountsArgs;
 use crate::cli::context::{Context, now};
 use crate::cli::error::{CliError, Exit};
 use crate::mount::{MountRecord, MountState, Registry};
-use crate::report::harmless;
 use crate::term::Table;
 
 pub(in crate::cli) fn run(context: &Context<'_>, args: &MountsArgs) -> Result<Exit, CliError> {
@@ -21,9 +20,9 @@ pub(in crate::cli) fn run(context: &Context<'_>, args: &MountsArgs) -> Result<Ex
     }
     let mut table = Table::new(&["MOUNTPOINT", "PROJECT", "STATE", "HOST", "PID", "SINCE"]);
     for record in &records {
-        table.row(vec![
-            harmless(record.mountpoint.display()),
-            harmless(record.project.display()),
+        table.row(&[
+            record.mountpoint.display().to_string(),
+            record.project.display().to_string(),
             state_name(record.state()).to_owned(),
             record.host.clone(),
             record.pid.to_string(),

@@ -14,6 +14,7 @@ pub(crate) const LATER: i64 = i64::MAX / 2;
 pub(crate) fn load(root: &Path) -> Catalog {
     Catalog::load(
         &Project::discover(root).unwrap().workspace(),
+        None,
         LATER,
         &Silent,
     )
