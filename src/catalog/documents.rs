@@ -5,7 +5,7 @@ use super::JobIdx;
 use super::codec::{Decoder, Encoder, Result};
 use super::facts::{Facts, FactsError};
 use super::file::{Contents, FileKind, StoredEntry, decode_id, decode_stamp, encode_stamp};
-use super::index::{Entry, Index, KeyIndex, Part};
+use super::index::{Entry, Gathered, Index, KeyIndex, Part};
 use super::store::Store;
 use crate::fsx::{Dir, FsError, Stamp};
 use crate::pyjson::Object;
@@ -221,7 +221,7 @@ impl Documents {
             index = index.renumbered(|job| (!outdated.contains(job)).then_some(job));
         }
         let chunks = read.into_par_iter().chunks(INDEX_CHUNK);
-        let read = chunks.map(Index::of).reduce(Index::default, Index::merged);
+        let read = Index::of(chunks.map(Gathered::of).collect());
         self.index = Index::merged(index, read);
     }
 

@@ -4,9 +4,11 @@ use super::JobIdx;
 use crate::filter::Span;
 use crate::pyjson::{Object, Value};
 use crate::statepoint::{JobId, Key, Leaf, visit};
+use rayon::prelude::*;
 use roaring::RoaringBitmap;
 use std::cmp::Ordering;
-use std::collections::HashMap;
+use std::collections::hash_map::Entry as MapEntry;
+use std::collections::{BTreeMap, HashMap};
 use std::ops::{Bound, Range};
 
 /// A set of jobs that is never empty. Most values of a key that numbers its jobs belong to one
@@ -150,13 +152,22 @@ pub(super) struct Index {
 }
 
 impl Index {
-    /// Indexes the objects of numbered jobs.
-    pub(super) fn of(objects: impl IntoIterator<Item = (JobIdx, Object)>) -> Self {
-        let mut builder = Builder::default();
-        for (job, object) in objects {
-            visit(object, &mut |key, leaf| builder.add(key, leaf, job));
+    /// Joins what was gathered of jobs that are numbered apart.
+    pub(super) fn of(parts: Vec<Gathered>) -> Self {
+        let mut keys: BTreeMap<Vec<u8>, Vec<KeyGathered>> = BTreeMap::new();
+        for mut part in parts {
+            for (dotted, number) in part.numbers {
+                let key = std::mem::take(&mut part.keys[number]);
+                keys.entry(dotted).or_default().push(key);
+            }
         }
-        builder.finish()
+        let keys: Vec<_> = keys.into_iter().collect();
+        let index = |(dotted, parts): (Vec<u8>, Vec<_>)| {
+            KeyGathered::joined(parts).into_index(Key::from_dotted(&dotted))
+        };
+        Self {
+            keys: keys.into_par_iter().map(index).collect(),
+        }
     }
 
     /// Returns what is known of one key.
@@ -304,63 +315,109 @@ fn merge_sorted<T>(
     merged
 }
 
-#[derive(Default)]
-struct Builder {
+/// The values of some jobs, by key.
+#[derive(Debug, Default)]
+pub(super) struct Gathered {
     numbers: HashMap<Vec<u8>, usize>,
-    keys: Vec<KeyBuilder>,
+    keys: Vec<KeyGathered>,
 }
 
-#[derive(Default)]
-struct KeyBuilder {
-    values: HashMap<Value, JobSet>,
-    objects: RoaringBitmap,
+/// The values of some jobs at one key.
+#[derive(Debug, Default)]
+struct KeyGathered {
+    values: HashMap<Value, Jobs>,
+    objects: Vec<JobIdx>,
 }
 
-impl Builder {
+/// Jobs in any order, each once. Bitmaps are made when all are known: many small ones cost more.
+#[derive(Debug)]
+enum Jobs {
+    One(JobIdx),
+    Many(Vec<JobIdx>),
+}
+
+impl Gathered {
+    /// Gathers the objects of numbered jobs.
+    pub(super) fn of(objects: impl IntoIterator<Item = (JobIdx, Object)>) -> Self {
+        let mut gathered = Self::default();
+        for (job, object) in objects {
+            visit(object, &mut |key, leaf| gathered.add(key, leaf, job));
+        }
+        gathered
+    }
+
     fn add(&mut self, key: &[u8], leaf: Leaf, job: JobIdx) {
         let number = match self.numbers.get(key) {
             Some(&number) => number,
             None => {
-                self.keys.push(KeyBuilder::default());
+                self.keys.push(KeyGathered::default());
                 self.numbers.insert(key.to_vec(), self.keys.len() - 1);
                 self.keys.len() - 1
             }
         };
         let key = &mut self.keys[number];
         match leaf {
-            Leaf::Value(value) => {
-                key.values
-                    .entry(value)
-                    .and_modify(|jobs| jobs.insert(job))
-                    .or_insert(JobSet::One(job));
-            }
-            Leaf::EmptyObject | Leaf::Nested => {
-                key.objects.insert(job);
+            Leaf::Value(value) => key.add(value, Jobs::One(job)),
+            Leaf::EmptyObject | Leaf::Nested => key.objects.push(job),
+        }
+    }
+}
+
+impl KeyGathered {
+    fn add(&mut self, value: Value, jobs: Jobs) {
+        match self.values.entry(value) {
+            MapEntry::Occupied(mut known) => known.get_mut().append(jobs),
+            MapEntry::Vacant(new) => drop(new.insert(jobs)),
+        }
+    }
+
+    fn joined(parts: Vec<Self>) -> Self {
+        let mut joined = Self::default();
+        for part in parts {
+            part.values
+                .into_iter()
+                .for_each(|(value, jobs)| joined.add(value, jobs));
+            joined.objects.extend(part.objects);
+        }
+        joined
+    }
+
+    fn into_index(self, key: Key) -> KeyIndex {
+        let entry = |(value, jobs): (Value, Jobs)| ValueEntry {
+            value,
+            jobs: jobs.into_set(),
+        };
+        let mut values: Vec<_> = self.values.into_iter().map(entry).collect();
+        values.sort_unstable_by(|a, b| a.value.cmp(&b.value));
+        KeyIndex {
+            key,
+            values,
+            objects: self.objects.into_iter().collect(),
+        }
+    }
+}
+
+impl Jobs {
+    fn append(&mut self, other: Self) {
+        match (&mut *self, other) {
+            (Self::Many(jobs), Self::One(job)) => jobs.push(job),
+            (Self::Many(jobs), Self::Many(more)) => jobs.extend(more),
+            (Self::One(first), Self::One(job)) => *self = Self::Many(vec![*first, job]),
+            (Self::One(first), Self::Many(mut jobs)) => {
+                jobs.push(*first);
+                *self = Self::Many(jobs);
             }
         }
     }
 
-    fn finish(mut self) -> Index {
-        let mut keys: Vec<_> = self
-            .numbers
-            .into_iter()
-            .map(|(dotted, number)| {
-                let key = std::mem::take(&mut self.keys[number]);
-                let mut values: Vec<_> = key
-                    .values
-                    .into_iter()
-                    .map(|(value, jobs)| ValueEntry { value, jobs })
-                    .collect();
-                values.sort_by(|a, b| a.value.cmp(&b.value));
-                KeyIndex {
-                    key: Key::from_dotted(&dotted),
-                    values,
-                    objects: key.objects,
-                }
-            })
-            .collect();
-        keys.sort_by(|a, b| a.key.cmp(&b.key));
-        Index { keys }
+    fn into_set(self) -> JobSet {
+        match self {
+            Self::One(job) => JobSet::One(job),
+            Self::Many(mut jobs) => {
+                jobs.sort_unstable();
+                JobSet::Many(jobs.into_iter().collect())
+            }
+        }
     }
 }
 
@@ -370,14 +427,15 @@ mod tests {
     use crate::pyjson::parse;
     use proptest::prelude::*;
 
+    fn objects(texts: &[String]) -> impl Iterator<Item = Object> {
+        let object = |text: &String| parse(text).expect("valid JSON").into_object();
+        texts
+            .iter()
+            .map(move |text| object(text).expect("an object"))
+    }
+
     fn index(texts: &[String]) -> Index {
-        let objects = texts.iter().map(|text| {
-            parse(text)
-                .expect("valid JSON")
-                .into_object()
-                .expect("an object")
-        });
-        Index::of((0..).zip(objects))
+        Index::of(vec![Gathered::of((0..).zip(objects(texts)))])
     }
 
     /// Splitting the jobs anywhere, indexing the parts and merging them is indexing them all.
@@ -401,6 +459,9 @@ mod tests {
             prop_assert_eq!(Index::merged(index(&jobs[..cut]), tail), whole.clone());
             let n_kept = |job: JobIdx| (job as usize >= cut).then(|| job - cut as u32);
             prop_assert_eq!(whole.renumbered(n_kept), index(&jobs[cut..]));
+            let numbered = || (0..).zip(objects(&jobs));
+            let parts = vec![Gathered::of(numbered().skip(cut)), Gathered::of(numbered().take(cut))];
+            prop_assert_eq!(Index::of(parts), whole);
         });
     }
 }

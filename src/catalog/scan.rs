@@ -1,6 +1,6 @@
 //! Reading many jobs at once.
 
-use super::index::{Index, Part};
+use super::index::{Gathered, Index, Part};
 use super::snapshot::JobEntry;
 use crate::fsx::{Dir, FsError, TimeNs};
 use crate::pyjson::Object;
@@ -88,7 +88,7 @@ pub(super) fn read(
 #[derive(Default)]
 struct Found {
     entries: Vec<(u32, JobEntry)>,
-    index: Index,
+    values: Gathered,
     damaged: Vec<(JobId, Problem)>,
 }
 
@@ -113,7 +113,7 @@ impl Found {
                 Seen::Gone => {}
             }
         }
-        found.index = Index::of(objects);
+        found.values = Gathered::of(objects);
         found
     }
 }
@@ -221,16 +221,14 @@ fn positions_left(found: &[Found], n: usize) -> Vec<u32> {
 
 fn joined(found: Vec<Found>, n: usize) -> Scan {
     let mut scan = Scan::default();
-    let (mut entries, mut indexes) = (Vec::with_capacity(n), Vec::with_capacity(found.len()));
+    let (mut entries, mut values) = (Vec::with_capacity(n), Vec::with_capacity(found.len()));
     for found in found {
         entries.extend(found.entries);
         scan.damaged.extend(found.damaged);
-        indexes.push(found.index);
+        values.push(found.values);
     }
     entries.sort_unstable_by_key(|(position, _)| *position);
-    let index = indexes
-        .into_par_iter()
-        .reduce(Index::default, Index::merged);
+    let index = Index::of(values);
     scan.part.index = if entries.len() == n {
         index
     } else {

@@ -1,6 +1,6 @@
 use super::*;
 use crate::catalog::JobEntry;
-use crate::catalog::index::{Index, Part};
+use crate::catalog::index::{Gathered, Index, Part};
 use crate::filter::Test;
 use crate::pyjson::parse;
 use crate::report::Problem;
@@ -23,7 +23,7 @@ fn part_of(texts: &[String]) -> Part<JobEntry> {
             .expect("an object")
     });
     Part {
-        index: Index::of((0..).zip(objects)),
+        index: Index::of(vec![Gathered::of((0..).zip(objects))]),
         entries: jobs
             .iter()
             .map(|(id, _)| JobEntry {
