@@ -5,7 +5,14 @@ use crate::fsx::{self, Dir, Durability, FsError};
 use crate::statepoint::{JobId, StatePoint};
 use std::io::ErrorKind;
 use std::path::Path;
+use std::time::Duration;
 use uuid::Uuid;
+
+/// How often a directory without a state point is looked at again before it is taken for left over.
+const PATIENCE: u32 = 20;
+
+/// The time between two looks.
+const PAUSE: Duration = Duration::from_millis(1);
 
 /// Whether a job had to be made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,27 +27,45 @@ impl Workspace {
     /// Makes sure that the job of a state point exists.
     ///
     /// A new job appears whole: it is built beside the others and renamed. Of two processes that
-    /// create one job, one makes it. A directory in its place that lacks the state point file gets
-    /// it, and is never replaced: signac makes an empty directory before it writes into it.
+    /// create one job, one makes it. A directory in its place that lacks the state point file is
+    /// never replaced, for signac makes it before and removes it after the file; if it stays so,
+    /// it gets the file.
     pub fn create(&self, statepoint: &StatePoint) -> Result<(JobId, Creation), WorkspaceError> {
         statepoint.check_keys()?;
         let id = statepoint.id();
-        let target = self.job_dir(&id);
-        if target.join(STATEPOINT_FILE).exists() {
-            return self.verify_existing(&id);
-        }
         let text = statepoint.object().dumps();
-        match self.build(&target, text.as_bytes()) {
-            Ok(()) => Ok((id, Creation::Created)),
-            Err(error)
-                if matches!(
-                    error.kind(),
-                    ErrorKind::DirectoryNotEmpty | ErrorKind::AlreadyExists
-                ) =>
-            {
-                self.complete(&id, text.as_bytes())
+        for _ in 0..PATIENCE {
+            if let Some(creation) = self.try_create(&id, text.as_bytes())? {
+                return Ok((id, creation));
             }
-            Err(error) => Err(error.into()),
+            std::thread::sleep(PAUSE);
+        }
+        fsx::write_atomic(
+            &self.statepoint_path(&id),
+            text.as_bytes(),
+            Durability::Process,
+        )?;
+        Ok((id, Creation::Created))
+    }
+
+    /// Makes the job, or finds it; `None` if there is a directory without a state point.
+    fn try_create(&self, id: &JobId, text: &[u8]) -> Result<Option<Creation>, WorkspaceError> {
+        let path = self.statepoint_path(id);
+        if path.exists() {
+            return match self.read_job(&Dir::open(self.dir())?, id) {
+                JobState::Sound(_) => Ok(Some(Creation::Existed)),
+                JobState::Damaged(problem) if path.exists() => {
+                    Err(WorkspaceError::Damaged(problem))
+                }
+                JobState::Damaged(_) | JobState::Gone => Ok(None),
+            };
+        }
+        match self.build(&self.job_dir(id), text) {
+            Ok(()) => Ok(Some(Creation::Created)),
+            Err(error) => match error.kind() {
+                ErrorKind::DirectoryNotEmpty | ErrorKind::AlreadyExists => Ok(None),
+                _ => Err(error.into()),
+            },
         }
     }
 
@@ -57,22 +82,5 @@ impl Workspace {
             let _ = fsx::remove_dir_all(&build);
         }
         built
-    }
-
-    fn complete(&self, id: &JobId, statepoint: &[u8]) -> Result<(JobId, Creation), WorkspaceError> {
-        let path = self.job_dir(id).join(STATEPOINT_FILE);
-        if path.exists() {
-            return self.verify_existing(id);
-        }
-        fsx::write_atomic(&path, statepoint, Durability::Process)?;
-        Ok((*id, Creation::Created))
-    }
-
-    fn verify_existing(&self, id: &JobId) -> Result<(JobId, Creation), WorkspaceError> {
-        match self.read_job(&Dir::open(self.dir())?, id) {
-            JobState::Sound(_) => Ok((*id, Creation::Existed)),
-            JobState::Damaged(problem) => Err(WorkspaceError::Damaged(problem)),
-            JobState::Gone => Err(WorkspaceError::NoSuchJob(id.to_string())),
-        }
     }
 }

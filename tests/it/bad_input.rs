@@ -1,6 +1,6 @@
 //! A workspace in which everything is wrong that can be.
 
-use crate::support::env::{Env, Ran, program, write_job};
+use crate::support::env::{Env, Ran, copy_program, write_job};
 use crate::support::mounted::{can_mount, links, mount, quietly};
 use crate::support::wait_until;
 use std::collections::BTreeSet;
@@ -93,7 +93,7 @@ fn spoil(root: &Path) -> Vec<(String, &'static str)> {
 /// Root reads what it may not; so look with the eyes of an ordinary user.
 fn unprivileged(env: &Env, root: &Path, args: &[&str]) -> Ran {
     let copy = env.path().join("sweepfs");
-    std::fs::copy(program(), &copy).unwrap();
+    copy_program(&copy);
     std::fs::set_permissions(env.path(), PermissionsExt::from_mode(0o755)).unwrap();
     let words = [
         "--reuid=65534",

@@ -1,6 +1,6 @@
 //! Real mounts: what they promise, and how they end.
 
-use crate::support::env::{Env, Ran, program, write_job};
+use crate::support::env::{Env, Ran, copy_program, program, write_job};
 use crate::support::mounted::{
     can_mount, daemon_pid, is_mounted, kill, links, mount, quietly, wait_until_plain, watchdog_pid,
 };
@@ -546,7 +546,7 @@ fn for_another_user(env: &Env) -> Option<(PathBuf, Vec<String>)> {
     std::fs::set_permissions(env.path(), PermissionsExt::from_mode(0o755)).unwrap();
     std::os::unix::fs::chown(&dir, Some(65534), Some(65534)).unwrap();
     let copy = env.path().join("sweepfs");
-    std::fs::copy(program(), &copy).unwrap();
+    copy_program(&copy);
     let words = ["setpriv"].iter().chain(&setpriv).map(ToString::to_string);
     Some((
         dir,

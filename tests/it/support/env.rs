@@ -90,6 +90,13 @@ pub(crate) fn program() -> &'static str {
     env!("CARGO_BIN_EXE_sweepfs")
 }
 
+/// Copies the program under test. Not in this process: a file that is open for writing, be it in a
+/// child that another test is just starting, cannot be run.
+pub(crate) fn copy_program(to: &Path) {
+    let copied = Command::new("cp").arg(program()).arg(to).status();
+    assert!(copied.unwrap().success());
+}
+
 /// A program that ran to its end.
 #[derive(Debug)]
 pub(crate) struct Ran {
