@@ -1,14 +1,14 @@
 //! Where catalog files are kept.
 
-use super::codec::Damage;
 use super::file::{CatalogFile, Contents, FileKind, StoredEntry, write};
 use crate::fsx::{self, FsError};
 use crate::workspace::Workspace;
 use md5::{Digest, Md5};
 use std::fmt::Write;
+use std::fs::File;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 /// A temporary file as old as this was left by a process that was killed.
 const ABANDONED: Duration = Duration::from_secs(3600);
@@ -42,7 +42,7 @@ impl Store {
             fsx::open_trusted(&path, dir)
         });
         let opened = [Some(own), cache].into_iter().flatten();
-        let mut files: Vec<_> = opened.filter_map(|file| report_error(file.ok()?)).collect();
+        let mut files: Vec<_> = opened.filter_map(|file| usable(file.ok()?)).collect();
         files.sort_by_key(|(modified, _)| std::cmp::Reverse(*modified));
         files.into_iter().map(|(_, file)| file).collect()
     }
@@ -68,15 +68,14 @@ fn save_in<E: StoredEntry>(dir: &Path, contents: Contents<'_, E>) -> Result<(), 
     fsx::replace_with(&dir.join(name), |file| write(file, contents))
 }
 
-fn report_error<E: StoredEntry>(
-    file: std::fs::File,
-) -> Option<(std::time::SystemTime, CatalogFile<E>)> {
-    let modified = file.metadata().and_then(|metadata| metadata.modified());
-    match modified
-        .map_err(Damage::from)
-        .and_then(|at| Ok((at, CatalogFile::open(file)?)))
-    {
-        Ok(opened) => Some(opened),
+/// Opens a catalog file and tells when it was written; `None` if it is damaged.
+fn usable<E: StoredEntry>(file: File) -> Option<(SystemTime, CatalogFile<E>)> {
+    let modified = file
+        .metadata()
+        .and_then(|metadata| metadata.modified())
+        .ok()?;
+    match CatalogFile::open(file) {
+        Ok(opened) => Some((modified, opened)),
         Err(damage) => {
             tracing::info!("{damage}; it will be made anew");
             None
