@@ -159,7 +159,8 @@ pub(super) struct DocumentArgs {
   sweepfs find
   sweepfs find angle=45 velocity=6,8
   sweepfs find 'angle>=45 and not doc.failed' --sp
-  sweepfs find angle 45 '{\"velocity\": {\"$gt\": 6}}'
+  sweepfs find angle 45 velocity 8
+  sweepfs find '{\"velocity\": {\"$gt\": 6}}'
   sweepfs find --count velocity=8
   sweepfs find --sort doc.distance --reverse --limit 3
 
@@ -304,6 +305,8 @@ behind, gives a directory the id of its state point, and removes what holds noth
 replaces is kept beside it; what cannot be mended is named."
 )]
 pub(super) struct CheckArgs {
+    #[command(flatten)]
+    pub(super) selection: SelectionArgs,
     /// Print one JSON object per finding.
     #[arg(long)]
     pub(super) json: bool,

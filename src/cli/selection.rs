@@ -3,7 +3,7 @@
 use super::context::{Context, now, read_stdin};
 use super::error::{CliError, Exit};
 use crate::catalog::{Facts, FactsError, JobIdx, Reader, Store};
-use crate::filter::{Field, Filter, Space};
+use crate::filter::{Field, Filter, Space, nearest};
 use crate::report::Problem;
 use crate::statepoint::{JobId, Key};
 use crate::workspace::{Workspace, WorkspaceError};
@@ -11,18 +11,16 @@ use clap::Args as ClapArgs;
 use roaring::RoaringBitmap;
 use std::fmt;
 
-/// Keys less like the unknown one are not suggested.
-const SIMILARITY_MIN: f64 = 0.7;
+const HEADING: &str = "Selecting jobs";
 
 /// The options that select jobs.
 #[derive(Debug, ClapArgs)]
-#[command(next_help_heading = "Selecting jobs")]
 pub(super) struct SelectionArgs {
     /// Only jobs that satisfy a filter (`sweepfs help filters`); takes all up to the next option.
-    #[arg(short = 'f', long = "filter", value_name = "FILTER", num_args = 1..)]
+    #[arg(short = 'f', long = "filter", value_name = "FILTER", num_args = 1.., help_heading = HEADING)]
     pub(super) filter: Vec<String>,
     /// Only these jobs, by the beginning of their ids; `-` reads ids from standard input.
-    #[arg(short = 'j', long = "job-id", value_name = "ID", num_args = 1..)]
+    #[arg(short = 'j', long = "job-id", value_name = "ID", num_args = 1.., help_heading = HEADING)]
     pub(super) job_ids: Vec<String>,
 }
 
@@ -294,7 +292,7 @@ fn report_trouble(trouble: Vec<(String, Others)>, problems: &[Problem]) -> Resul
 /// A key that was named and that no job has.
 pub(super) struct UnknownKey {
     name: KeyName,
-    nearest: Option<Key>,
+    nearest: Option<String>,
 }
 
 /// Finds the keys that none of some jobs has, but not for want of jobs.
@@ -310,7 +308,9 @@ pub(super) fn unknown_keys(
     for name in names {
         let known = facts.keys(name.space, jobs)?;
         if known.binary_search(&name.key).is_err() {
-            let nearest = nearest(&name.key, known);
+            let known: Vec<_> = known.iter().map(ToString::to_string).collect();
+            let nearest = nearest(&name.key.to_string(), known.iter().map(String::as_str));
+            let nearest = nearest.map(ToOwned::to_owned);
             unknown.push(UnknownKey { name, nearest });
         }
     }
@@ -329,16 +329,6 @@ fn statepoint_keys(filter: &Filter) -> Vec<KeyName> {
         })
     };
     statepoint.filter_map(name).collect()
-}
-
-fn nearest(key: &Key, known: Vec<Key>) -> Option<Key> {
-    let key = key.to_string();
-    let rated = known
-        .into_iter()
-        .map(|other| (strsim::jaro_winkler(&key, &other.to_string()), other));
-    let best = rated.max_by(|(a, _), (b, _)| a.total_cmp(b));
-    best.filter(|(similarity, _)| *similarity > SIMILARITY_MIN)
-        .map(|(_, key)| key)
 }
 
 impl UnknownKey {

@@ -7,6 +7,9 @@ use unicode_properties::{GeneralCategory, UnicodeGeneralCategory};
 /// No more of a user's word than this is repeated in a message.
 const WORD_CHARS_MAX: usize = 40;
 
+/// Nothing is suggested for longer names: comparing takes time in proportion to both.
+const NAME_BYTES_MAX: usize = 255;
+
 /// A snippet shows about this much text before the error, and at most twice as much in all.
 const SNIPPET_CHARS: usize = 50;
 
@@ -138,8 +141,8 @@ fn harmless(c: char) -> char {
 }
 
 /// Returns the known name that a mistyped one is most like, if it is like any.
-pub(super) fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
-    if name.len() > WORD_CHARS_MAX {
+pub(crate) fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    if name.len() > NAME_BYTES_MAX {
         return None;
     }
     let n_edits_max = (name.chars().count() / 3).max(1);

@@ -17,6 +17,7 @@ mod test;
 mod values;
 
 pub use error::FilterError;
+pub(crate) use error::nearest;
 pub use expr::{Expr, Field, Found, Space};
 pub use pattern::Pattern;
 pub use span::Span;

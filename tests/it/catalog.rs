@@ -40,6 +40,14 @@ fn count(env: &Env, root: &Path, filter: &[&str]) -> String {
     env.run(root, &args).success().trim().to_owned()
 }
 
+/// The id of the one job that satisfies a filter.
+fn the_id(env: &Env, root: &Path, filter: &[&str]) -> String {
+    let found = env.run(root, &[&["find"], filter].concat());
+    let id = found.success().trim();
+    assert_eq!(id.len(), JobId::LEN, "{found:?}");
+    id.to_owned()
+}
+
 #[test]
 fn a_warm_question_reads_no_job() {
     let env = Env::new();
@@ -250,11 +258,7 @@ fn a_clock_that_is_set_back_hides_nothing() {
 fn a_job_made_again_under_its_id_is_read_again() {
     let env = Env::new();
     let root = indexed(&env);
-    let id = env
-        .run(&root, &["find", "a=3", "b=x", "c=null"])
-        .success()
-        .trim()
-        .to_owned();
+    let id = the_id(&env, &root, &["a=3", "b=x", "c=null"]);
     let job = root.join("workspace").join(&id);
     // Another directory keeps the inode from being used again at once.
     fs::rename(&job, root.join("elsewhere")).unwrap();
@@ -291,11 +295,7 @@ fn a_workspace_that_is_away_is_not_an_empty_one() {
 fn a_check_that_finds_damage_corrects_the_catalog() {
     let env = Env::new();
     let root = indexed(&env);
-    let id = env
-        .run(&root, &["find", "a=3", "b=x", "c=null"])
-        .success()
-        .trim()
-        .to_owned();
+    let id = the_id(&env, &root, &["a=3", "b=x", "c=null"]);
     let file = root
         .join("workspace")
         .join(&id)

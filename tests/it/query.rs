@@ -1,9 +1,10 @@
 //! Asking the data space: find, schema, diff, table, check --repair.
 
-use crate::support::env::{Env, Ran, write_job};
+use crate::support::env::{Env, Ran, program, write_job};
 use crate::support::python::{self, python, signac};
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use sweepfs::pyjson::parse;
 use sweepfs::statepoint::StatePoint;
 
@@ -148,6 +149,12 @@ fn ids_on_standard_input_select() {
         lines(&with_ids(&["document", "-", "-f", "exists(doc.done)"])).len(),
         2
     );
+    assert_eq!(
+        with_ids(&["check", "-j", "-"]).stderr,
+        "4 jobs, all sound\n"
+    );
+    let some = env.run(&root, &["check", "-f", "gas=neon"]);
+    assert_eq!(some.stderr, "6 jobs, all sound\n");
     let first = &ids[..6];
     assert_eq!(
         env.run(&root, &["find", "-j", first]).success().trim(),
@@ -401,6 +408,31 @@ fn keys_that_no_job_has_are_named() {
 }
 
 #[test]
+fn the_examples_of_help_work() {
+    let env = Env::new();
+    let root = rockets(&env);
+    let bin = Path::new(program()).parent().unwrap();
+    let path = format!("{}:{}", bin.display(), std::env::var("PATH").unwrap());
+    for name in ["find", "schema", "table"] {
+        let help = env.run(&root, &[name, "--help"]);
+        let examples = help
+            .success()
+            .lines()
+            .skip_while(|line| *line != "Examples:");
+        let examples: Vec<_> = examples
+            .filter(|line| line.starts_with("  sweepfs "))
+            .collect();
+        assert!(examples.len() >= 3, "{help:?}");
+        for example in examples {
+            let mut command = env.in_env(Command::new("bash"), &root, &["-c", example]);
+            command.env("PATH", &path);
+            let ran = Ran::of(command);
+            assert_eq!(ran.code, Some(0), "{example}: {ran:?}");
+        }
+    }
+}
+
+#[test]
 fn help_knows_commands_and_topics() {
     let env = Env::new();
     let help = |args: &[&str]| env.run(&env.path(), &[&["help"], args].concat());
@@ -482,6 +514,8 @@ fn repair_mends_what_can_be_mended() {
             .any(|path| fs::read(path).unwrap() == b"{\"n\": "),
         "the damaged file is kept"
     );
+    let one = env.run(&root, &["check", "-j", &id("{\"n\": 104}")]);
+    assert_eq!((one.code, one.stdout.lines().count()), (Some(3), 1));
     let left = env.run(&root, &["check"]);
     assert_eq!(
         (left.code, left.stdout.lines().count()),

@@ -12,7 +12,7 @@ use rayon::prelude::*;
 
 pub(in crate::cli) fn run(context: &Context<'_>, args: &CheckArgs) -> Result<Exit, CliError> {
     let workspace = context.workspace()?;
-    let listing = workspace.list()?;
+    let listing = listing(context, args, &workspace)?;
     let findings = check(&workspace, &listing)?;
     update_catalog(context, &workspace, &findings)?;
     if args.repair {
@@ -24,7 +24,32 @@ pub(in crate::cli) fn run(context: &Context<'_>, args: &CheckArgs) -> Result<Exi
         0 => format!("{n_sound} jobs, all sound"),
         n => format!("{n_sound} sound jobs, {}", n_problems(n)),
     });
+    if !(findings.damaged.is_empty() && listing.unfinished.is_empty()) {
+        context
+            .term
+            .hint("`sweepfs check --repair --dry-run` shows what can be mended");
+    }
     Ok(exit_of(&findings.problems()))
+}
+
+/// Lists what to check: everything, or only the jobs that are selected, which may be damaged if
+/// they are named.
+fn listing(
+    context: &Context<'_>,
+    args: &CheckArgs,
+    workspace: &Workspace,
+) -> Result<Listing, CliError> {
+    let listing = workspace.list()?;
+    if args.selection.is_empty() {
+        return Ok(listing);
+    }
+    let (mut ids, _) = context.job_list(workspace, &args.selection, &[])?;
+    ids.sort_unstable();
+    ids.dedup();
+    Ok(Listing {
+        ids,
+        ..Listing::default()
+    })
 }
 
 /// Makes the catalog anew if it takes jobs for sound that are not: it dates from before the damage.
@@ -150,7 +175,7 @@ fn repair(
     if args.dry_run {
         return Ok(exit_of(&findings.problems()));
     }
-    let left = check(workspace, &workspace.list()?)?.problems();
+    let left = check(workspace, &self::listing(context, args, workspace)?)?.problems();
     for problem in &left {
         context.term.warn(to_text(problem));
     }
