@@ -112,6 +112,13 @@ impl Documents {
         self.problems.keys().copied().collect()
     }
 
+    /// Forgets which documents are known to be current.
+    pub(super) fn look_again(&mut self, clock: Clock) {
+        self.clock = clock;
+        self.checked.clear();
+        self.problems.clear();
+    }
+
     /// Makes sure that the documents of some jobs are known.
     pub(super) fn read(
         &mut self,

@@ -1,6 +1,7 @@
 //! The command line as typed: clap types and nothing else.
 
 use super::selection::SelectionArgs;
+use crate::config::LeafStyle;
 use crate::term::Colour;
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
@@ -379,6 +380,40 @@ pub(super) struct MountArgs {
     /// Let other users look at it too.
     #[arg(long)]
     pub(super) allow_other: bool,
+    /// Show one tree only, in place of the folder of all: `view`, `by`, `status`, `label`, `id`, or
+    /// a named view.
+    #[arg(long, value_name = "NAME")]
+    pub(super) tree: Option<String>,
+    /// Leave out the tree `by`, in which every job is found in many ways.
+    #[arg(long)]
+    pub(super) no_by: bool,
+    /// What the end of a path is.
+    #[arg(long, value_enum, default_value_t = LeafChoice::Link, value_name = "STYLE")]
+    pub(super) leaf: LeafChoice,
+    /// Give folders of one job its parameters, results and status as extended attributes.
+    #[arg(long)]
+    pub(super) xattr: bool,
+}
+
+/// What the end of a path is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum LeafChoice {
+    /// A link `job` to the job's folder.
+    Link,
+    /// The last folder itself is the link, where it would hold nothing but `job`.
+    Collapsed,
+    /// A folder `job` with the contents of the job's, read-only.
+    Dir,
+}
+
+impl LeafChoice {
+    pub(super) fn style(self) -> LeafStyle {
+        match self {
+            Self::Link => LeafStyle::Link,
+            Self::Collapsed => LeafStyle::Collapsed,
+            Self::Dir => LeafStyle::Dir,
+        }
+    }
 }
 
 /// Take mounts away, also those whose daemon is gone.

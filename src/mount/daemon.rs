@@ -6,7 +6,7 @@ use super::mountpoint::{self, Made};
 use super::refresh::Refresher;
 use super::registry::{MountRecord, Registry, process_start};
 use super::watchdog::{Guard, WatchdogOptions};
-use super::{FS_NAME, MountError, host, preflight, table};
+use super::{FS_NAME, MountError, Shown, host, preflight, table};
 use crate::catalog::Catalog;
 use crate::exec;
 use crate::fsx;
@@ -44,6 +44,8 @@ pub struct MountOptions {
     pub refresh_ms: u64,
     /// Let other users in.
     pub allow_other: bool,
+    /// What is shown, and how.
+    pub shown: Shown,
     /// Threads that read state points.
     pub io_threads: Option<usize>,
     /// Stay when the terminal goes.

@@ -4,7 +4,7 @@ use super::cookie::After;
 use super::fs::FsError;
 use crate::catalog::{JobIdx, Snapshot};
 use crate::fsx::TimeNs;
-use crate::view::{HASH_BITS, Node, NodeIdx, Tree, default_paths, path_hash};
+use crate::view::{HASH_BITS, Node, NodeIdx, Shape, Tree, default_paths, path_hash};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -86,6 +86,7 @@ impl Generation {
         let modified = |job: JobIdx| snapshot.jobs()[job as usize].modified;
         let view = Tree::build(
             default_paths(&snapshot, &snapshot.all()),
+            Shape::Full,
             Top::View.ino(),
             modified,
         );

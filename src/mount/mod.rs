@@ -14,6 +14,7 @@ mod path_text;
 mod preflight;
 mod refresh;
 mod registry;
+mod shown;
 mod table;
 mod watch;
 mod watchdog;
@@ -24,6 +25,7 @@ pub use generation::{Changes, ROOT};
 pub use mountpoint::{default_mountpoint, resolve_mountpoint};
 pub use preflight::{Check, Verdict, checks};
 pub use registry::{MountRecord, MountState, Registry};
+pub use shown::Shown;
 pub use watchdog::{WatchdogOptions, watch};
 
 use crate::exec::ExecError;

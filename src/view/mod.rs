@@ -3,13 +3,17 @@
 //! Three pure steps: [`default_paths`] gives each job its path, `names` makes every component a
 //! file name that is safe, reversible and unique, and [`Tree`] holds the hierarchy as a value.
 
+mod by;
 mod names;
 mod plan;
+mod spec;
 mod tree;
 
+pub use by::{ByDir, ByEntry, ByIndex, ByListed};
 pub use names::other_spelling;
 pub use plan::{Paths, default_paths};
-pub use tree::{HASH_BITS, Node, NodeIdx, Tree, path_hash};
+pub use spec::{PathSpec, PathsError, SpecError, spec_paths};
+pub use tree::{HASH_BITS, Node, NodeIdx, Shape, Tree, path_hash};
 
 /// Name of the entry that leads to a job.
 pub const LEAF: &str = "job";

@@ -27,6 +27,8 @@ const LEAF_BIT: u32 = 1 << 31;
 pub struct Tree {
     names: NamePool,
     records: Vec<Record>,
+    /// The jobs of the leaves, in the order of listing.
+    jobs: Vec<JobIdx>,
     by_hash: HashTable<NodeIdx>,
     hash_mask: u64,
 }
@@ -40,6 +42,19 @@ struct Record {
     first_entry: NodeIdx,
     /// A leaf's job, or with [`LEAF_BIT`] unset the newest job below a directory.
     job: u32,
+    /// The first of [`Tree::jobs`] below.
+    first_job: u32,
+    /// The number of jobs below.
+    n_jobs: u32,
+}
+
+/// Where leaves stand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shape {
+    /// Each in a directory of its own path, under the name [`super::LEAF`].
+    Full,
+    /// In place of the directory that would hold nothing else.
+    Collapsed,
 }
 
 /// What a node is.
@@ -57,22 +72,30 @@ pub enum Node {
 impl Tree {
     /// Builds the tree of some paths. `root_hash` tells apart trees at different places, and
     /// `modified` gives the time of a job.
-    pub fn build(paths: Paths, root_hash: u64, modified: impl Fn(JobIdx) -> TimeNs) -> Self {
-        Self::build_with(paths, root_hash, modified, (1 << HASH_BITS) - 1)
+    pub fn build(
+        paths: Paths,
+        shape: Shape,
+        root_hash: u64,
+        modified: impl Fn(JobIdx) -> TimeNs,
+    ) -> Self {
+        Self::build_with(paths, shape, root_hash, modified, (1 << HASH_BITS) - 1)
     }
 
     fn build_with(
         paths: Paths,
+        shape: Shape,
         root_hash: u64,
         modified: impl Fn(JobIdx) -> TimeNs,
         hash_mask: u64,
     ) -> Self {
-        let mut records = laid_out(&paths);
+        let mut records = laid_out(&paths, shape);
         set_newest(&mut records, modified);
+        let jobs = (0..paths.len()).map(|i| paths.job(i)).collect();
         let by_hash = HashTable::with_capacity(records.len());
         let mut tree = Self {
             names: paths.names,
             records,
+            jobs,
             by_hash,
             hash_mask,
         };
@@ -126,6 +149,17 @@ impl Tree {
             },
             _ => Node::Leaf(job & !LEAF_BIT),
         }
+    }
+
+    /// Returns the jobs of all leaves in the order of listing.
+    pub fn jobs(&self) -> &[JobIdx] {
+        &self.jobs
+    }
+
+    /// Returns which of [`Tree::jobs`] are below a node, or are its own.
+    pub fn span(&self, node: NodeIdx) -> Range<u32> {
+        let record = self.records[node as usize];
+        record.first_job..record.first_job + record.n_jobs
     }
 
     /// Returns a node's file name; that of the root means nothing.
@@ -190,36 +224,42 @@ pub fn path_hash(parent: u64, name: &[u8]) -> u64 {
 }
 
 /// Lays out the nodes breadth first, with leaves' jobs.
-fn laid_out(paths: &Paths) -> Vec<Record> {
-    let record = |name, parent, job| Record {
+fn laid_out(paths: &Paths, shape: Shape) -> Vec<Record> {
+    let record = |name, parent, job, span: &Range<usize>| Record {
         hash: 0,
         name,
         parent,
         first_entry: 0,
         job,
+        first_job: span.start as u32,
+        n_jobs: span.len() as u32,
     };
-    let mut records = vec![record(LEAF_NAME, 0, NO_JOB)];
+    let all = 0..paths.len();
+    let mut records = vec![record(LEAF_NAME, 0, NO_JOB, &all)];
     // The paths below each node and the number of components above it.
-    let mut spans = vec![(0..paths.len(), 0)];
+    let mut spans = vec![(all, 0)];
     let mut node = 0;
     while node < records.len() {
         records[node].first_entry = records.len() as NodeIdx;
         let (mut span, depth) = spans[node].clone();
         while records[node].job & LEAF_BIT == 0 && !span.is_empty() {
-            let Some(&name) = paths.components(span.start).get(depth) else {
-                records.push(record(
-                    LEAF_NAME,
-                    node as NodeIdx,
-                    LEAF_BIT | paths.job(span.start),
-                ));
-                spans.push((0..0, 0));
-                span.start += 1;
-                continue;
+            let (name, run, is_leaf) = match paths.components(span.start).get(depth) {
+                None => (LEAF_NAME, span.start..span.start + 1, true),
+                Some(&name) => {
+                    let run = span.start..span.start + run_length(paths, span.clone(), depth, name);
+                    let ends_here =
+                        run.len() == 1 && paths.components(run.start).len() == depth + 1;
+                    (name, run, ends_here && shape == Shape::Collapsed)
+                }
             };
-            let end = span.start + run_length(paths, span.clone(), depth, name);
-            records.push(record(name, node as NodeIdx, NO_JOB));
-            spans.push((span.start..end, depth + 1));
-            span.start = end;
+            let job = if is_leaf {
+                LEAF_BIT | paths.job(run.start)
+            } else {
+                NO_JOB
+            };
+            records.push(record(name, node as NodeIdx, job, &run));
+            span.start = run.end;
+            spans.push((run, depth + 1));
         }
         node += 1;
     }
@@ -265,6 +305,7 @@ mod tests {
             .map(|path| path.bytes().map(|b| u32::from(b - b'a') + 1).collect());
         Tree::build_with(
             Paths::of_test(&names, components.collect()),
+            Shape::Full,
             7,
             TimeNs::from,
             hash_mask,

@@ -4,7 +4,7 @@ use crate::catalog::{Catalog, Store};
 use crate::cli::args::{MountArgs, ServeArgs};
 use crate::cli::context::{Context, now, start_threads};
 use crate::cli::error::{CliError, Exit};
-use crate::mount::{self, MountOptions, Outcome, WatchdogOptions};
+use crate::mount::{self, MountOptions, Outcome, Shown, WatchdogOptions};
 use crate::workspace::Project;
 use std::io;
 
@@ -28,6 +28,12 @@ pub(in crate::cli) fn run(context: &Context<'_>, args: &MountArgs) -> Result<Exi
         program: context.program()?,
         refresh_ms: (args.refresh * 1000.0) as u64,
         allow_other: args.allow_other,
+        shown: Shown {
+            tree: args.tree.clone(),
+            by: !args.no_by,
+            leaf: args.leaf.style(),
+            xattr: args.xattr,
+        },
         io_threads: None,
         ignore_hangup: !args.foreground,
     };

@@ -1,31 +1,11 @@
-//! Settings in files, as typed values that know where they came from.
-//!
-//! Now: signac's `.signac/config`, of which only the schema version concerns us.
+//! signac's `.signac/config`, of which only the schema version concerns us.
 
-use crate::fsx::{self, FsError};
-use std::path::{Path, PathBuf};
+use super::ConfigError;
+use crate::fsx;
+use std::path::Path;
 
 /// The only layout we read and write, that of signac 2.
 pub const SCHEMA_VERSION: i64 = 2;
-
-/// Why a project's settings cannot be used.
-#[derive(Debug, thiserror::Error)]
-pub enum ConfigError {
-    /// The file cannot be read.
-    #[error(transparent)]
-    Read(#[from] FsError),
-    /// It is no text.
-    #[error("`{}` is not UTF-8 text", .0.display())]
-    NotText(PathBuf),
-    /// The version is no number.
-    #[error("`{}` has the schema version `{text}`, which is not a number", path.display())]
-    BadVersion {
-        /// The file.
-        path: PathBuf,
-        /// What it says.
-        text: String,
-    },
-}
 
 /// Reads the schema version from a signac config file; 1 if it has none, as signac takes it.
 pub fn schema_version(path: &Path) -> Result<i64, ConfigError> {

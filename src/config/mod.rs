@@ -1,0 +1,29 @@
+//! Settings in files, as typed values that know where they came from.
+
+mod project;
+mod signac;
+
+pub use project::{LeafStyle, ProjectConfig, ViewConfig};
+pub use signac::{SCHEMA_VERSION, schema_version};
+
+use crate::fsx::FsError;
+use std::path::PathBuf;
+
+/// Why a project's settings cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file cannot be read.
+    #[error(transparent)]
+    Read(#[from] FsError),
+    /// It is no text.
+    #[error("`{}` is not UTF-8 text", .0.display())]
+    NotText(PathBuf),
+    /// The version is no number.
+    #[error("`{}` has the schema version `{text}`, which is not a number", path.display())]
+    BadVersion {
+        /// The file.
+        path: PathBuf,
+        /// What it says.
+        text: String,
+    },
+}
