@@ -64,6 +64,8 @@ pub struct ByListed {
     pub name: Box<[u8]>,
     /// Whether it is a job, or else a directory.
     pub is_leaf: bool,
+    /// Whether it is a directory of values that leaves one job.
+    pub is_single: bool,
     /// The newest job below, or the job itself.
     pub newest: JobIdx,
 }
@@ -72,6 +74,12 @@ impl ByDir {
     /// Returns the jobs below.
     pub fn jobs(&self) -> &Arc<RoaringBitmap> {
         &self.jobs
+    }
+
+    /// Returns the one job, if the directory would hold nothing but it.
+    pub fn single(&self) -> Option<JobIdx> {
+        let is_single = self.level == Level::Keys && !self.fixed.is_empty() && self.jobs.len() == 1;
+        self.jobs.min().filter(|_| is_single)
     }
 
     /// Returns the directory with only those jobs below that are among some.
@@ -172,21 +180,24 @@ impl ByIndex {
         match dir.level {
             Level::Keys => self.entries_of_keys(dir),
             Level::Values(key) => {
-                let mut newest = HashMap::new();
+                let mut found: HashMap<u32, (JobIdx, bool)> = HashMap::new();
                 for job in dir.jobs.iter() {
-                    let place = self.place(key, job);
-                    let best = newest.entry(place).or_insert(job);
-                    *best = self.newer(*best, job);
+                    let best = found.entry(self.place(key, job));
+                    best.and_modify(|best| *best = (self.newer(best.0, job), false))
+                        .or_insert((job, true));
                 }
-                newest.remove(&MISSING);
-                let mut found: Vec<_> = newest.into_iter().collect();
+                found.remove(&MISSING);
+                let mut found: Vec<_> = found.into_iter().collect();
                 found.sort_unstable();
                 let names = &self.column(key).names;
-                let listed = found.into_iter().map(|(place, newest)| ByListed {
-                    name: names[place as usize].clone(),
-                    is_leaf: false,
-                    newest,
-                });
+                let listed = found
+                    .into_iter()
+                    .map(|(place, (newest, is_single))| ByListed {
+                        name: names[place as usize].clone(),
+                        is_leaf: false,
+                        is_single,
+                        newest,
+                    });
                 listed.collect()
             }
             Level::Ids => {
@@ -197,6 +208,7 @@ impl ByIndex {
                         .into_bytes()
                         .into(),
                     is_leaf: false,
+                    is_single: true,
                     newest: job,
                 });
                 listed.collect()
@@ -214,6 +226,7 @@ impl ByIndex {
         let leaf = self.newest(alike.iter()).map(|newest| ByListed {
             name: name.as_bytes().into(),
             is_leaf,
+            is_single: false,
             newest,
         });
         let keys = telling.into_iter().filter_map(|key| {
@@ -224,6 +237,7 @@ impl ByIndex {
             Some(ByListed {
                 name: self.key_names()[key as usize].clone(),
                 is_leaf: false,
+                is_single: false,
                 newest: self.newest(having)?,
             })
         });

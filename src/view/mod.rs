@@ -10,7 +10,7 @@ mod spec;
 mod tree;
 
 pub use by::{ByDir, ByEntry, ByIndex, ByListed};
-pub use names::other_spelling;
+pub use names::{other_spelling, text_names, unescaped};
 pub use plan::{Paths, default_paths};
 pub use spec::{PathSpec, PathsError, SpecError, spec_paths};
 pub use tree::{HASH_BITS, Node, NodeIdx, Shape, Tree, path_hash};

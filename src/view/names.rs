@@ -21,6 +21,32 @@ pub(super) fn value_names<'a>(values: impl Iterator<Item = &'a Value>) -> Vec<Na
     unique(&values.map(ValueNames).collect::<Vec<_>>())
 }
 
+/// Names some texts, in the order given.
+pub fn text_names<'a>(texts: impl Iterator<Item = &'a str>) -> Vec<Box<[u8]>> {
+    let values: Vec<_> = texts.map(Value::from).collect();
+    value_names(values.iter())
+}
+
+/// Undoes the escapes of `/`, NUL and `%` in a name.
+pub fn unescaped(name: &[u8]) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(name.len());
+    let mut rest = name;
+    while let Some((&first, tail)) = rest.split_first() {
+        let escaped = [(&b"%2F"[..], b'/'), (b"%00", 0), (b"%25", b'%')];
+        match escaped.iter().find(|(escape, _)| rest.starts_with(escape)) {
+            Some((escape, byte)) => {
+                bytes.push(*byte);
+                rest = &rest[escape.len()..];
+            }
+            None => {
+                bytes.push(first);
+                rest = tail;
+            }
+        }
+    }
+    bytes
+}
+
 /// Names keys, in the order given; `reserved` names are entries of another kind.
 pub(super) fn key_names<'a>(keys: impl Iterator<Item = &'a Key>, reserved: &[&str]) -> Vec<Name> {
     unique(
