@@ -170,12 +170,15 @@ impl<'a> Facts<'a> {
             rows
         });
         let row = |job: JobIdx| rows.as_ref().map_or(Some(job), |rows| rows[job as usize]);
-        let places = (0..).zip(&index.values).flat_map(|(place, entry)| {
-            let rows = entry.jobs.iter().filter_map(&row);
-            rows.map(move |row| (row, place))
-        });
-        let values = index.values.iter().map(|entry| entry.value.clone());
-        Ok(Column::new(values.collect(), n_rows, places))
+        let (mut values, mut places) = (Vec::new(), Vec::new());
+        for entry in &index.values {
+            let (place, n_before) = (values.len() as u32, places.len());
+            places.extend(entry.jobs.iter().filter_map(&row).map(|row| (row, place)));
+            if places.len() > n_before {
+                values.push(entry.value.clone());
+            }
+        }
+        Ok(Column::new(values, n_rows, places))
     }
 
     /// Returns the values of a state point's key with the number of jobs that have each, and the

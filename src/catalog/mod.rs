@@ -15,20 +15,26 @@ mod documents;
 mod facts;
 mod file;
 mod index;
+mod key_name;
 mod live;
 mod reader;
 mod scan;
+mod schema;
 mod snapshot;
 mod store;
+mod table;
 
 pub use codec::Damage;
 pub use column::Column;
 pub use facts::{Facts, FactsError};
 pub use index::{JobSet, KeyIndex, ValueEntry};
+pub use key_name::KeyName;
 pub use live::LiveFacts;
 pub use reader::Reader;
+pub use schema::{Schema, SchemaStyle, write_schema};
 pub use snapshot::{JobEntry, Snapshot};
 pub use store::Store;
+pub use table::{TableColumn, TableSpec, WriteError, cell, write_records, write_table};
 
 use crate::fsx::{self, FsError, Stamp, TimeNs};
 use crate::report::{Observer, Problem, Silent};

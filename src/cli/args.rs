@@ -1,6 +1,7 @@
 //! The command line as typed: clap types and nothing else.
 
 use super::selection::SelectionArgs;
+use crate::catalog::SchemaStyle;
 use crate::config::LeafStyle;
 use crate::term::Colour;
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
@@ -221,7 +222,7 @@ pub(super) struct SchemaArgs {
     #[arg(short = 'p', long, value_name = "DECIMALS")]
     pub(super) precision: Option<u8>,
     /// Show at most so many values of a type.
-    #[arg(short = 'r', long = "max-num-range", value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(3..))]
+    #[arg(short = 'r', long = "max-num-range", value_name = "N", default_value_t = SchemaStyle::MAX_VALUES, value_parser = clap::value_parser!(u32).range(3..))]
     pub(super) max_values: u32,
     /// Print one JSON object per key.
     #[arg(long)]

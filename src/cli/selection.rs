@@ -2,14 +2,13 @@
 
 use super::context::{Context, now, read_stdin};
 use super::error::{CliError, Exit};
-use crate::catalog::{Facts, FactsError, JobIdx, Reader, Store};
+use crate::catalog::{Facts, FactsError, JobIdx, KeyName, Reader, Store};
 use crate::filter::{Field, Filter, Space, nearest};
 use crate::report::Problem;
-use crate::statepoint::{JobId, Key};
+use crate::statepoint::JobId;
 use crate::workspace::{Workspace, WorkspaceError};
 use clap::Args as ClapArgs;
 use roaring::RoaringBitmap;
-use std::fmt;
 
 const HEADING: &str = "Selecting jobs";
 
@@ -338,40 +337,6 @@ impl UnknownKey {
             .warn(format_args!("no job has the key `{}`", self.name));
         if let Some(nearest) = &self.nearest {
             context.term.hint(format_args!("did you mean `{nearest}`?"));
-        }
-    }
-}
-
-/// A key as a user names it: of the state point, or with `doc.` of the document.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct KeyName {
-    pub(super) space: Space,
-    pub(super) key: Key,
-}
-
-/// Reads the name of a key.
-pub(super) fn parse_field(name: &str) -> KeyName {
-    let (space, key) = match (name.strip_prefix("doc."), name.strip_prefix("sp.")) {
-        (Some(key), _) => (Space::Document, key),
-        (None, Some(key)) => (Space::StatePoint, key),
-        (None, None) => (Space::StatePoint, name),
-    };
-    KeyName {
-        space,
-        key: Key::parse(key),
-    }
-}
-
-/// Writes what [`parse_field`] reads.
-impl fmt::Display for KeyName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let key = self.key.to_string();
-        match self.space {
-            Space::Document => write!(f, "doc.{key}"),
-            Space::StatePoint if key.starts_with("doc.") || key.starts_with("sp.") => {
-                write!(f, "sp.{key}")
-            }
-            Space::StatePoint => f.write_str(&key),
         }
     }
 }

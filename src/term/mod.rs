@@ -3,11 +3,9 @@
 //! Data goes to standard output, everything else to standard error. Only this module prints.
 
 mod progress;
-mod records;
 mod table;
 
 pub use progress::ProgressObserver;
-pub use records::Records;
 pub use table::Table;
 
 use crate::report::harmless;
@@ -70,9 +68,9 @@ impl Term {
         writeln!(locked(&self.data), "{line}")
     }
 
-    /// Prints data as it is.
-    pub fn bytes(&self, bytes: &[u8]) -> io::Result<()> {
-        locked(&self.data).write_all(bytes)
+    /// Lets an engine print data. Meanwhile nothing else may be printed.
+    pub fn data(&self, print: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> io::Result<()> {
+        print(&mut *locked(&self.data))
     }
 
     /// Writes out what [`Term::line`] buffered.

@@ -1,10 +1,10 @@
 //! `sweepfs find`
 
-use crate::catalog::{Column, Facts, FactsError};
+use crate::catalog::{Column, Facts, FactsError, KeyName};
 use crate::cli::args::{FindArgs, OrderArgs};
 use crate::cli::context::Context;
 use crate::cli::error::{CliError, Exit};
-use crate::cli::selection::{Selection, parse_field, unknown_keys};
+use crate::cli::selection::{Selection, unknown_keys};
 use crate::pyjson::{Object, Value, py_repr};
 use crate::statepoint::{JobId, Key};
 use crate::workspace::Workspace;
@@ -20,7 +20,7 @@ pub(in crate::cli) fn run(context: &Context<'_>, args: &FindArgs) -> Result<Exit
         return Ok(found.exit);
     }
     let found = context.ask(&workspace, &selection, |facts, jobs| {
-        let sort = args.order.sort.iter().map(|key| parse_field(key));
+        let sort = args.order.sort.iter().map(|key| KeyName::parse(key));
         let unknown = unknown_keys(facts, sort, jobs)?;
         Ok((ordered_ids(facts, jobs, &args.order)?, unknown))
     })?;
@@ -47,7 +47,7 @@ fn ordered_ids(
     let sorting = match &order.sort {
         None => None,
         Some(key) => {
-            let name = parse_field(key);
+            let name = KeyName::parse(key);
             Some(facts.column(name.space, &name.key, jobs)?)
         }
     };

@@ -1,7 +1,6 @@
 //! Statistics of groups of jobs.
 
-use super::Named;
-use crate::catalog::Column;
+use crate::catalog::{Column, TableColumn};
 use crate::pyjson::Value;
 use std::collections::BTreeMap;
 
@@ -16,14 +15,14 @@ struct Stats {
 
 /// Turns columns of jobs into columns of groups: what they were grouped by, the number of jobs, and
 /// minimum, mean and maximum of each other column that has numbers.
-pub(super) fn of_groups(columns: &[Named], n_by: usize, n_jobs: usize) -> Vec<Named> {
+pub(super) fn of_groups(columns: &[TableColumn], n_by: usize, n_jobs: usize) -> Vec<TableColumn> {
     let (by, chosen) = columns.split_at(n_by);
     let mut groups: BTreeMap<Vec<usize>, Vec<usize>> = BTreeMap::new();
     for row in 0..n_jobs {
         let group = by.iter().map(|named| named.column.rank(row)).collect();
         groups.entry(group).or_default().push(row);
     }
-    let of_group = |i: usize, by: &Named| Named {
+    let of_group = |i: usize, by: &TableColumn| TableColumn {
         name: by.name.clone(),
         column: groups
             .keys()
@@ -35,7 +34,7 @@ pub(super) fn of_groups(columns: &[Named], n_by: usize, n_jobs: usize) -> Vec<Na
         .enumerate()
         .map(|(i, by)| of_group(i, by))
         .collect();
-    result.push(Named {
+    result.push(TableColumn {
         name: "jobs".to_owned(),
         column: groups
             .values()
@@ -49,7 +48,10 @@ pub(super) fn of_groups(columns: &[Named], n_by: usize, n_jobs: usize) -> Vec<Na
 }
 
 /// Returns the three columns of one, or none if it has no numbers.
-fn statistics<'a>(named: &Named, groups: impl Iterator<Item = &'a Vec<usize>>) -> Vec<Named> {
+fn statistics<'a>(
+    named: &TableColumn,
+    groups: impl Iterator<Item = &'a Vec<usize>>,
+) -> Vec<TableColumn> {
     let values = named.column.values();
     let numbers: Vec<_> = values.iter().map(Value::as_f64).collect();
     let stats: Vec<_> = groups
@@ -58,7 +60,7 @@ fn statistics<'a>(named: &Named, groups: impl Iterator<Item = &'a Vec<usize>>) -
     if stats.iter().all(Option::is_none) {
         return Vec::new();
     }
-    let column = |kind, pick: &dyn Fn(Stats) -> Value| Named {
+    let column = |kind, pick: &dyn Fn(Stats) -> Value| TableColumn {
         name: format!("{}.{kind}", named.name),
         column: stats.iter().map(|stats| stats.map(pick)).collect(),
     };
