@@ -5,8 +5,12 @@ use crate::support::python::{self, python, signac};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use sweepfs::catalog::{Catalog, LiveFacts, write_schema, write_table};
+use sweepfs::filter::Filter;
 use sweepfs::pyjson::parse;
+use sweepfs::report::Silent;
 use sweepfs::statepoint::StatePoint;
+use sweepfs::workspace::Project;
 
 fn id(statepoint: &str) -> String {
     StatePoint::from_value(parse(statepoint).unwrap())
@@ -341,6 +345,51 @@ fn tables_in_every_format() {
     );
     let rows = env.run(&root, &["table", "a"]);
     assert!(rows.success().starts_with("id "), "{rows:?}");
+}
+
+/// A program that keeps the documents of all jobs in memory sees no more in a table of some.
+#[test]
+fn engines_write_what_the_commands_print() {
+    let env = Env::new();
+    let root = rockets(&env);
+    let workspace = Project::discover(&root).unwrap().workspace();
+    let catalog = Catalog::load(&workspace, None, 0, &Silent).unwrap();
+    let live = LiveFacts::new(&workspace, catalog.snapshot(), None);
+    let written = |filter: &str, format: &str| {
+        let filter = Filter::parse(filter).unwrap();
+        let mut out = Vec::new();
+        live.ask(0, i64::MAX, |facts| {
+            let jobs = facts.select(&filter, &facts.all())?;
+            match format {
+                "schema" => write_schema(facts, &jobs, &mut out).unwrap(),
+                "csv" => write_table(facts, &jobs, b',', &mut out).unwrap(),
+                _ => write_table(facts, &jobs, b'\t', &mut out).unwrap(),
+            }
+            Ok(())
+        })
+        .unwrap();
+        String::from_utf8(out).unwrap()
+    };
+    for filter in [
+        "exists(gas)",
+        "gas=neon",
+        "doc.done=true",
+        "angle=30",
+        "angle=31",
+    ] {
+        for format in ["csv", "tsv"] {
+            let printed = env.run(&root, &["table", "--format", format, "-f", filter]);
+            assert_eq!(written(filter, format), printed.success(), "{filter}");
+        }
+        let printed = env.run(&root, &["schema", "-f", filter]);
+        assert_eq!(written(filter, "schema"), printed.success(), "{filter}");
+    }
+    assert!(
+        written("doc.done=true", "csv")
+            .starts_with("id,angle,gas,velocity,doc.distance,doc.done\n")
+    );
+    assert!(written("gas=neon", "tsv").starts_with("id\tangle\tgas\tvelocity\n"));
+    assert_eq!(written("angle=31", "tsv"), "id\n");
 }
 
 #[test]
