@@ -15,4 +15,5 @@ pub mod report;
 pub mod statepoint;
 pub mod term;
 pub mod view;
+pub mod workflow;
 pub mod workspace;

@@ -94,6 +94,10 @@ impl Documents {
         }
     }
 
+    pub(super) fn clock(&self) -> Clock {
+        self.clock
+    }
+
     pub(super) fn keys(&self) -> &[KeyIndex] {
         &self.index.keys
     }

@@ -6,7 +6,7 @@ use super::documents::Documents;
 use super::file::CatalogFile;
 use super::index::KeyIndex;
 use super::snapshot::{JobEntry, Snapshot};
-use super::{JobIdx, JobSet};
+use super::{Clock, JobIdx, JobSet};
 use crate::filter::{Expr, Field, Filter, Found, Space, Test};
 use crate::fsx::FsError;
 use crate::pyjson::Value;
@@ -50,6 +50,12 @@ pub struct Facts<'a> {
 impl<'a> Facts<'a> {
     pub(super) fn new(source: Source<'a>, documents: &'a RefCell<Documents>) -> Self {
         Self { source, documents }
+    }
+
+    /// Returns what tells which stamps can be trusted. Its time is that of the question, or of an
+    /// earlier one, by which it only trusts less.
+    pub(crate) fn clock(&self) -> Clock {
+        self.documents.borrow().clock()
     }
 
     /// Returns the number of jobs.

@@ -63,7 +63,7 @@ const SECOND_NS: TimeNs = 1_000_000_000;
 
 /// What is needed to tell whether a stamp can be trusted.
 #[derive(Clone, Copy, Debug)]
-struct Clock {
+pub(crate) struct Clock {
     now: TimeNs,
     granularity: TimeNs,
 }
@@ -91,7 +91,7 @@ impl Clock {
     }
 
     /// Returns the stamp if it can be trusted, or else one that no file has.
-    fn trusted(&self, stamp: Stamp) -> Stamp {
+    pub(crate) fn trusted(&self, stamp: Stamp) -> Stamp {
         if self.is_settled(&stamp) {
             stamp
         } else {

@@ -32,9 +32,23 @@ const MODULES: &[(&str, &[&str])] = &[
         &["catalog", "fsx", "pyjson", "filter", "statepoint"],
     ),
     (
+        "workflow",
+        &[
+            "catalog",
+            "config",
+            "exec",
+            "filter",
+            "fsx",
+            "pyjson",
+            "report",
+            "statepoint",
+            "workspace",
+        ],
+    ),
+    (
         "mount",
         &[
-            "catalog", "config", "fsx", "exec", "filter", "report", "view",
+            "catalog", "config", "fsx", "exec", "filter", "report", "view", "workflow",
         ],
     ),
     (
@@ -51,6 +65,7 @@ const MODULES: &[(&str, &[&str])] = &[
             "workspace",
             "catalog",
             "view",
+            "workflow",
             "mount",
         ],
     ),
