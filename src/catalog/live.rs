@@ -65,3 +65,90 @@ impl LiveFacts {
         answer
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::catalog::Catalog;
+    use crate::filter::Filter;
+    use crate::fsx::time_ns;
+    use crate::pyjson::parse;
+    use crate::report::Silent;
+    use crate::statepoint::{JobId, StatePoint};
+    use crate::workspace::Project;
+    use std::time::SystemTime;
+    use tempfile::TempDir;
+
+    /// A project of one job, and questions about it.
+    struct Fixture {
+        _root: TempDir,
+        workspace: Workspace,
+        id: JobId,
+        live: LiveFacts,
+    }
+
+    impl Fixture {
+        fn new() -> Self {
+            let root = tempfile::tempdir().expect("a directory");
+            let workspace = Project::init(root.path()).expect("a project").workspace();
+            let statepoint = StatePoint::from_value(parse(r#"{"a": 1}"#).expect("valid JSON"));
+            let (id, _) = workspace
+                .create(&statepoint.expect("an object"))
+                .expect("created");
+            let catalog = Catalog::load(&workspace, None, 0, &Silent).expect("read");
+            Self {
+                _root: root,
+                live: LiveFacts::new(&workspace, catalog.snapshot(), None),
+                workspace,
+                id,
+            }
+        }
+
+        fn write_document(&self, text: &str) {
+            std::fs::write(self.workspace.document_path(&self.id), text).expect("written");
+        }
+
+        fn holds(&self, filter: &str, now: TimeNs, age_max: TimeNs) -> bool {
+            let filter = Filter::parse(filter).expect("a filter");
+            let selected = self
+                .live
+                .ask(now, age_max, |facts| facts.select(&filter, &facts.all()));
+            selected.expect("an answer").len() == 1
+        }
+    }
+
+    #[test]
+    fn documents_are_as_old_as_is_allowed() {
+        let fixture = Fixture::new();
+        fixture.write_document(r#"{"d": 1}"#);
+        // The first question reads them, whatever may be their age.
+        assert!(fixture.holds("doc.d=1", 1000, 50));
+        fixture.write_document(r#"{"d": 2}"#);
+        assert!(fixture.holds("doc.d=1", 1050, 50));
+        assert!(fixture.holds("doc.d=2", 1051, 50));
+        fixture.write_document(r#"{"d": 3}"#);
+        // The age counts from when they were looked at.
+        assert!(fixture.holds("doc.d=2", 1101, 50));
+        assert!(fixture.holds("doc.d=3", 1102, 50));
+    }
+
+    #[test]
+    fn edits_between_questions_are_seen() {
+        let fixture = Fixture::new();
+        let now = || time_ns(SystemTime::now());
+        assert!(!fixture.holds("exists(doc.d)", now(), 0));
+        // Of equal length, in the same file, as fast as can be.
+        for i in 10..99 {
+            fixture.write_document(&format!("{{\"d\": {i}}}"));
+            assert!(fixture.holds(&format!("doc.d={i}"), now(), 0), "{i}");
+        }
+        fixture.write_document("{");
+        assert!(!fixture.holds("exists(doc.d)", now(), 0));
+        assert!(!fixture.holds("not exists(doc.d)", now(), 0));
+        fixture.write_document("{}");
+        assert!(fixture.holds("not exists(doc.d)", now(), 0));
+        std::fs::remove_file(fixture.workspace.document_path(&fixture.id)).expect("removed");
+        assert!(fixture.holds("not exists(doc.d)", now(), 0));
+        assert!(fixture.holds("a=1", now(), 0));
+    }
+}

@@ -201,3 +201,52 @@ fn by_operation(seen: &[Seen]) -> Vec<OperationMarks> {
     });
     marks.collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::catalog::{Catalog, LiveFacts};
+    use crate::fsx::TimeNs;
+    use crate::pyjson::parse;
+    use crate::report::Silent;
+    use crate::statepoint::StatePoint;
+    use crate::workspace::Project;
+
+    /// Plants an answer in memory, which only a sidecar that is not read leaves there.
+    #[test]
+    fn a_sidecar_is_read_once_if_its_stamp_can_be_trusted() {
+        let root = tempfile::tempdir().expect("a directory");
+        let workspace = Project::init(root.path()).expect("a project").workspace();
+        let statepoint = StatePoint::from_value(parse(r#"{"a": 1}"#).expect("valid JSON"));
+        let (id, _) = workspace
+            .create(&statepoint.expect("an object"))
+            .expect("created");
+        let sidecar = workspace.job_dir(&id).join(sidecar::FLOW_FILE);
+        let text = r#"{"version": 1, "operations": {"a": {"state": "failed"}}}"#;
+        std::fs::write(sidecar, text).expect("written");
+        let catalog = Catalog::load(&workspace, None, 0, &Silent).expect("read");
+        let recorded = Recorded::new(&workspace, BTreeMap::new());
+        let live = LiveFacts::new(&workspace, catalog.snapshot(), None);
+        let names = |now: TimeNs| {
+            let operations = live.ask(now, 0, |facts| recorded.operations(facts));
+            let operations = operations.expect("read").into_iter();
+            operations
+                .map(|operation| operation.name)
+                .collect::<Vec<_>>()
+        };
+        let plant = || {
+            let mut seen = Vec::clone(&locked(&recorded.seen));
+            let planted = vec![("planted".to_owned(), FlowState::Failed)];
+            seen[0].says = Says::States(Arc::new(planted));
+            *locked(&recorded.seen) = Arc::new(seen);
+        };
+        // Before the file was written, as a clock that is behind may say.
+        assert_eq!(names(1), ["a"]);
+        plant();
+        assert_eq!(names(2), ["a"]);
+        assert_eq!(names(TimeNs::MAX), ["a"]);
+        plant();
+        assert_eq!(names(TimeNs::MAX), ["planted"]);
+        assert_eq!(locked(&recorded.shared).len(), 0, "the other is forgotten");
+    }
+}

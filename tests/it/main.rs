@@ -9,6 +9,7 @@ mod catalog;
 mod cli;
 mod docs;
 mod filter;
+mod marks;
 mod mount;
 mod query;
 mod reference;
