@@ -3,10 +3,13 @@
 //! Everything that is written appears whole: under a temporary name first, then renamed.
 
 use rustix::fs::{AtFlags, FileType, Mode, OFlags};
-use std::ffi::OsStr;
+use rustix::io::Errno;
+use std::ffi::{OsStr, OsString};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
+use std::mem::MaybeUninit;
 use std::os::fd::OwnedFd;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 use uuid::Uuid;
@@ -77,6 +80,12 @@ impl Stamp {
         }
     }
 }
+
+/// How the names of temporary files and links begin, as those of signac do.
+pub const TEMPORARY_PREFIX: &str = "._";
+
+/// Bytes of entries that one system call fetches.
+const LISTING_BYTES: usize = 16 * 1024;
 
 /// Reads a whole file.
 pub fn read(path: &Path) -> Result<Vec<u8>> {
@@ -152,7 +161,6 @@ pub fn hard_link(file: &Path, name: &Path) -> Result<()> {
 /// Where the file system cannot promise that (NFS), an empty directory may be replaced.
 pub fn rename_new(from: &Path, to: &Path) -> Result<()> {
     use rustix::fs::{CWD, RenameFlags, renameat_with};
-    use rustix::io::Errno;
     match renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
         Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) => rename(from, to),
         result => at("create", to, result.map_err(io::Error::from)),
@@ -263,7 +271,7 @@ pub fn remove_abandoned(dir: &Path, name: &str, age: Duration) {
         let entry_name = entry.file_name();
         let is_temporary = entry_name
             .to_str()
-            .is_some_and(|n| n.starts_with("._") && n.ends_with(&suffix));
+            .is_some_and(|n| n.starts_with(TEMPORARY_PREFIX) && n.ends_with(&suffix));
         let modified = || entry.metadata().and_then(|metadata| metadata.modified());
         if is_temporary && modified().is_ok_and(|at| at.elapsed().is_ok_and(|since| since > age)) {
             let _ = fs::remove_file(entry.path());
@@ -273,7 +281,7 @@ pub fn remove_abandoned(dir: &Path, name: &str, age: Duration) {
 
 fn temporary_beside(path: &Path) -> PathBuf {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
-    path.with_file_name(format!("._{}_{name}", Uuid::new_v4()))
+    path.with_file_name(format!("{TEMPORARY_PREFIX}{}_{name}", Uuid::new_v4()))
 }
 
 /// Writes a file that must not exist yet.
@@ -389,6 +397,115 @@ impl Dir {
         rustix::fs::statat(&self.fd, name, AtFlags::SYMLINK_NOFOLLOW).is_ok()
     }
 
+    /// Opens a directory below this one; a link of that name is refused.
+    pub fn open_dir(&self, name: &Path) -> Result<Self> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let fd = rustix::fs::openat(&self.fd, name, flags, Mode::empty()).map_err(io::Error::from);
+        let path = self.path.join(name);
+        at("open", &path, fd).map(|fd| Self { fd, path })
+    }
+
+    /// Returns the number of the device that holds the directory.
+    pub fn device(&self) -> Result<u64> {
+        let stat = rustix::fs::fstat(&self.fd).map_err(io::Error::from);
+        at("examine", &self.path, stat).map(|stat| stat.st_dev)
+    }
+
+    /// Calls `found` with each entry, in the order of the file system.
+    pub fn for_each_entry(&self, mut found: impl FnMut(DirEntry<'_>)) -> Result<()> {
+        let mut buffer = [MaybeUninit::uninit(); LISTING_BYTES];
+        let mut entries = rustix::fs::RawDir::new(&self.fd, &mut buffer);
+        while let Some(entry) = entries.next() {
+            let entry = at("list", &self.path, entry.map_err(io::Error::from))?;
+            let name = entry.file_name().to_bytes();
+            if name == b"." || name == b".." {
+                continue;
+            }
+            let name = OsStr::from_bytes(name);
+            let kind = match entry.file_type() {
+                FileType::Unknown => self.kind_of(Path::new(name)),
+                known => EntryKind::of(known),
+            };
+            found(DirEntry {
+                name,
+                kind,
+                inode: entry.ino(),
+            });
+        }
+        Ok(())
+    }
+
+    /// Returns the kind of an entry, for file systems whose listings do not tell.
+    fn kind_of(&self, name: &Path) -> EntryKind {
+        let stat = rustix::fs::statat(&self.fd, name, AtFlags::SYMLINK_NOFOLLOW);
+        stat.map_or(EntryKind::Other, |stat| {
+            EntryKind::of(FileType::from_raw_mode(stat.st_mode))
+        })
+    }
+
+    /// Returns the text of a link.
+    pub fn read_link(&self, name: &Path) -> Result<PathBuf> {
+        let text = rustix::fs::readlinkat(&self.fd, name, Vec::new()).map_err(io::Error::from);
+        at("read the link", &self.path.join(name), text)
+            .map(|text| PathBuf::from(OsString::from_vec(text.into_bytes())))
+    }
+
+    /// Makes one directory; fine if it is there.
+    pub fn create_dir(&self, name: &Path) -> Result<()> {
+        let mode = Mode::RWXU | Mode::RWXG | Mode::RWXO;
+        let made = match rustix::fs::mkdirat(&self.fd, name, mode) {
+            Err(Errno::EXIST) if self.kind_of(name) == EntryKind::Dir => Ok(()),
+            made => made.map_err(io::Error::from),
+        };
+        at("create the directory", &self.path.join(name), made)
+    }
+
+    /// Makes a link of that text; fine if it is there.
+    pub fn create_link(&self, text: &Path, name: &Path) -> Result<()> {
+        let made = match rustix::fs::symlinkat(text, &self.fd, name) {
+            Err(Errno::EXIST) if self.read_link(name).is_ok_and(|found| found == text) => Ok(()),
+            made => made.map_err(io::Error::from),
+        };
+        at("create the link", &self.path.join(name), made)
+    }
+
+    /// Gives a link another text, so that a reader sees the old or the new. What is no link any
+    /// more is left alone.
+    pub fn replace_link(&self, text: &Path, name: &Path) -> Result<()> {
+        self.read_link(name)?;
+        let temporary = name.with_file_name(format!("{TEMPORARY_PREFIX}{}_link", Uuid::new_v4()));
+        self.create_link(text, &temporary)?;
+        let renamed = rustix::fs::renameat(&self.fd, &temporary, &self.fd, name);
+        if renamed.is_err() {
+            let _ = rustix::fs::unlinkat(&self.fd, &temporary, AtFlags::empty());
+        }
+        let path = self.path.join(name);
+        at("replace the link", &path, renamed.map_err(io::Error::from))
+    }
+
+    /// Removes a link; fine if it is gone. What is no link any more is left alone.
+    pub fn remove_link(&self, name: &Path) -> Result<()> {
+        let removed = match self.read_link(name) {
+            Ok(_) => rustix::fs::unlinkat(&self.fd, name, AtFlags::empty()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            Err(error) => return Err(error),
+        };
+        let removed = match removed {
+            Err(Errno::NOENT) => Ok(()),
+            removed => removed.map_err(io::Error::from),
+        };
+        at("remove the link", &self.path.join(name), removed)
+    }
+
+    /// Removes an empty directory; fine if it is gone.
+    pub fn remove_dir(&self, name: &Path) -> Result<()> {
+        let removed = match rustix::fs::unlinkat(&self.fd, name, AtFlags::REMOVEDIR) {
+            Err(Errno::NOENT) => Ok(()),
+            removed => removed.map_err(io::Error::from),
+        };
+        at("remove the directory", &self.path.join(name), removed)
+    }
+
     /// Returns the stamp of the directory itself.
     pub fn stamp(&self) -> Result<Stamp> {
         at(
@@ -409,6 +526,16 @@ pub enum EntryKind {
     Link,
     /// Anything else.
     Other,
+}
+
+impl EntryKind {
+    fn of(file_type: FileType) -> Self {
+        match file_type {
+            FileType::Directory => Self::Dir,
+            FileType::Symlink => Self::Link,
+            _ => Self::Other,
+        }
+    }
 }
 
 /// An entry of a directory.
@@ -497,6 +624,12 @@ const NETWORK_MAGIC: [(u32, &str); 18] = [
     (0x7461_636F, "ocfs2"),
     (0x786F_4256, "vboxsf"),
 ];
+
+/// Tells whether the file system that holds a path can only be read.
+pub fn is_read_only(path: &Path) -> bool {
+    rustix::fs::statvfs(path)
+        .is_ok_and(|s| s.f_flag.contains(rustix::fs::StatVfsMountFlags::RDONLY))
+}
 
 /// Names the network file system that holds a path, or `None` if it is local.
 pub fn network_fs(path: &Path) -> Option<&'static str> {

@@ -62,6 +62,26 @@ impl Reader {
         })
     }
 
+    /// Loads the catalog as a snapshot too, for what needs all of it.
+    pub fn in_memory(
+        workspace: &Workspace,
+        store: Store,
+        now: TimeNs,
+        observer: &dyn Observer,
+    ) -> Result<(Self, Arc<Snapshot>), FsError> {
+        let snapshot = Catalog::load(workspace, Some(&store), now, observer)?.snapshot();
+        let clock = Clock::new(workspace, now);
+        let reader = Self {
+            workspace: workspace.clone(),
+            documents: RefCell::new(Documents::new(workspace, Some(store.clone()), clock)),
+            store,
+            clock,
+            held: Held::Memory(snapshot.clone()),
+            problems: snapshot.problems().to_vec(),
+        };
+        Ok((reader, snapshot))
+    }
+
     /// Asks a question, and asks it again of the workspace itself if the file is damaged.
     pub fn ask<T>(
         &mut self,

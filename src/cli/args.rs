@@ -89,6 +89,7 @@ pub(super) enum Command {
     #[command(visible_alias = "umount")]
     Unmount(UnmountArgs),
     Mounts(MountsArgs),
+    View(ViewArgs),
     Doctor(DoctorArgs),
     Help(HelpArgs),
     #[command(hide = true)]
@@ -435,6 +436,50 @@ pub(super) struct MountsArgs {
     /// Print one JSON object per mount.
     #[arg(long)]
     pub(super) json: bool,
+}
+
+/// Make the same folders as symbolic links on disk, for machines without FUSE; or update them.
+#[derive(Debug, ClapArgs)]
+#[command(after_help = "Examples:
+  sweepfs view
+  sweepfs view 'v={velocity}/{angle:03d}' -p by-velocity
+  sweepfs view -p /tmp/fast -f 'velocity>=8'
+  sweepfs view --dry-run
+  sweepfs view --check || sweepfs view
+
+Only what has changed is changed. Links that do not lead to jobs of this project and everything
+that is no link are left alone.")]
+pub(super) struct ViewArgs {
+    /// The path of each job, a format string [default: `{{auto}}`, or the named view `default`].
+    pub(super) path: Option<String>,
+    /// Directory to make the links in.
+    #[arg(short, long, value_name = "DIR", num_args = 0..=1, default_value = "view", default_missing_value = "view")]
+    pub(super) prefix: PathBuf,
+    /// Make a named view: `[view.NAME]` in `sweepfs.toml`.
+    #[arg(long, value_name = "NAME", conflicts_with = "path")]
+    pub(super) named: Option<String>,
+    #[command(flatten)]
+    pub(super) selection: SelectionArgs,
+    /// What the end of a path is [default: as the named view says, or else link].
+    #[arg(long, value_enum, value_name = "STYLE")]
+    pub(super) leaf: Option<ViewLeaf>,
+    /// Only print what would be done, a change a line.
+    #[arg(long)]
+    pub(super) dry_run: bool,
+    /// Only tell whether the links are current; exit with 1 if they are not.
+    #[arg(long, conflicts_with = "dry_run")]
+    pub(super) check: bool,
+}
+
+/// What the end of a path is on disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum ViewLeaf {
+    /// A link `job` to the job's folder.
+    Link,
+    /// The last folder itself is the link, where it would hold nothing but `job`.
+    Collapsed,
+    #[value(hide = true)]
+    Dir,
 }
 
 /// Check everything a mount needs.

@@ -29,6 +29,8 @@ pub(super) struct Context<'a> {
     pub(super) term: &'a Term,
     /// The current directory, or that of `-C`.
     pub(super) dir: PathBuf,
+    /// How much more the user wants to hear.
+    pub(super) verbose: u8,
 }
 
 impl<'a> Context<'a> {
@@ -43,7 +45,11 @@ impl<'a> Context<'a> {
                 CliError::failed(format!("the current directory is gone: {error}"))
             })?,
         };
-        Ok(Self { term, dir })
+        Ok(Self {
+            term,
+            dir,
+            verbose: global.verbose,
+        })
     }
 
     /// Finds the project.

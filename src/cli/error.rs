@@ -8,6 +8,7 @@ use crate::pyjson::ParseError;
 use crate::report::with_causes;
 use crate::statepoint::{GridError, StatePointError};
 use crate::term::Term;
+use crate::view::{PathsError, PlaceError, SpecError};
 use crate::workspace::{ProjectError, WorkspaceError};
 use std::error::Error;
 use std::io;
@@ -37,6 +38,13 @@ pub(super) struct CliError {
     hint: Option<String>,
 }
 
+impl Exit {
+    /// Returns the first that is not [`Exit::Done`].
+    pub(super) fn or(self, other: Self) -> Self {
+        if self == Self::Done { other } else { self }
+    }
+}
+
 impl CliError {
     pub(super) fn usage(error: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self {
@@ -53,6 +61,13 @@ impl CliError {
             error: error.into(),
             snippet: None,
             hint: None,
+        }
+    }
+
+    pub(super) fn refused(error: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self {
+            exit: Exit::Refused,
+            ..Self::failed(error)
         }
     }
 
@@ -191,6 +206,24 @@ impl From<FilterError> for CliError {
 
 impl From<FactsError> for CliError {
     fn from(error: FactsError) -> Self {
+        Self::failed(error)
+    }
+}
+
+impl From<PlaceError> for CliError {
+    fn from(error: PlaceError) -> Self {
+        Self::refused(error).with_hint("`-p DIR` makes the links in another folder")
+    }
+}
+
+impl From<SpecError> for CliError {
+    fn from(error: SpecError) -> Self {
+        Self::usage(error).with_hint("`sweepfs view --help` has examples")
+    }
+}
+
+impl From<PathsError> for CliError {
+    fn from(error: PathsError) -> Self {
         Self::failed(error)
     }
 }

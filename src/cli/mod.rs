@@ -64,6 +64,7 @@ fn run(args: Args, term: &Term) -> Result<Exit, CliError> {
         Command::Help(args) => commands::help::run(&context, &args),
         Command::Check(args) => commands::check::run(&context, &args),
         Command::Create(args) => commands::create::run(&context, &args),
+        Command::View(args) => commands::view::run(&context, &args),
         Command::Mount(args) => commands::mount::run(&context, &args),
         Command::Unmount(args) => commands::unmount::run(&context, &args),
         Command::Mounts(args) => commands::mounts::run(&context, &args),

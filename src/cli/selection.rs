@@ -59,6 +59,16 @@ impl Selection {
     }
 }
 
+impl Selection {
+    /// Leaves only jobs that satisfy a filter too.
+    pub(super) fn narrowed(self, filter: Filter) -> Self {
+        Self {
+            filter: self.filter.and(filter),
+            ..self
+        }
+    }
+}
+
 fn parse_filter(context: &Context<'_>, args: &[String]) -> Result<Filter, CliError> {
     let args: Vec<_> = args.iter().map(String::as_str).collect();
     let filter = Filter::parse_args(&args)?;
@@ -98,8 +108,17 @@ impl Context<'_> {
         selection: &Selection,
         question: impl Fn(&Facts<'_>, &RoaringBitmap) -> Result<T, FactsError>,
     ) -> Result<Answer<T>, CliError> {
+        self.ask_of(&mut self.reader(workspace)?, selection, question)
+    }
+
+    /// Asks a question about the selected jobs of a catalog that is open.
+    pub(super) fn ask_of<T>(
+        &self,
+        reader: &mut Reader,
+        selection: &Selection,
+        question: impl Fn(&Facts<'_>, &RoaringBitmap) -> Result<T, FactsError>,
+    ) -> Result<Answer<T>, CliError> {
         let observer = self.term.progress();
-        let mut reader = self.reader(workspace)?;
         let asked = reader.ask(&observer, |facts| {
             let named = Named::find(facts, selection.names.as_deref())?;
             let selected = facts.select(&selection.filter, &named.jobs)?;

@@ -32,7 +32,7 @@ pub struct Check {
 
 const DEVICE: &str = "/dev/fuse";
 
-const FALLBACK: &str = "without FUSE, `sweepfs find` and `sweepfs statepoint` still work, and `signac view` makes the folders as links";
+const FALLBACK: &str = "without FUSE, `sweepfs find` and `sweepfs statepoint` still work, and `sweepfs view` makes the same folders as links";
 
 /// Runs all checks.
 pub fn checks() -> Vec<Check> {

@@ -4,12 +4,14 @@
 //! file name that is safe, reversible and unique, and [`Tree`] holds the hierarchy as a value.
 
 mod by;
+mod links;
 mod names;
 mod plan;
 mod spec;
 mod tree;
 
 pub use by::{ByDir, ByEntry, ByIndex, ByListed};
+pub use links::{Action, Change, LinkDir, LinkPlan, Memory, Obstacle, PlaceError};
 pub use names::{other_spelling, text_names, unescaped};
 pub use plan::{Paths, default_paths};
 pub use spec::{PathSpec, PathsError, SpecError, spec_paths};

@@ -16,3 +16,4 @@ pub(super) mod statepoint;
 pub(super) mod table;
 pub(super) mod unmount;
 pub(super) mod update_cache;
+pub(super) mod view;
