@@ -8,7 +8,7 @@ use std::ffi::{OsStr, OsString};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::mem::MaybeUninit;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
@@ -397,12 +397,32 @@ impl Dir {
         rustix::fs::statat(&self.fd, name, AtFlags::SYMLINK_NOFOLLOW).is_ok()
     }
 
-    /// Opens a directory below this one; a link of that name is refused.
-    pub fn open_dir(&self, name: &Path) -> Result<Self> {
+    /// Opens a directory below this one; links on the way are refused.
+    pub fn open_dir(&self, path: &Path) -> Result<Self> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let fd = rustix::fs::openat(&self.fd, name, flags, Mode::empty()).map_err(io::Error::from);
-        let path = self.path.join(name);
-        at("open", &path, fd).map(|fd| Self { fd, path })
+        let opened = open_without_links(self.fd.as_fd(), path, flags);
+        let path = self.path.join(path);
+        at("open", &path, opened).map(|fd| Self { fd, path })
+    }
+
+    /// Does something with the directory that holds a path below this one, and with the path's last
+    /// name. Links on the way are refused: what is done in this directory stays in it.
+    fn in_parent<T>(
+        &self,
+        action: &'static str,
+        path: &Path,
+        work: impl FnOnce(BorrowedFd<'_>, &Path) -> io::Result<T>,
+    ) -> Result<T> {
+        let parent = path.parent().filter(|above| !above.as_os_str().is_empty());
+        let result = match (parent, path.file_name()) {
+            (Some(parent), Some(name)) => {
+                let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+                open_without_links(self.fd.as_fd(), parent, flags)
+                    .and_then(|parent| work(parent.as_fd(), Path::new(name)))
+            }
+            _ => work(self.fd.as_fd(), path),
+        };
+        at(action, &self.path.join(path), result)
     }
 
     /// Returns the number of the device that holds the directory.
@@ -423,7 +443,7 @@ impl Dir {
             }
             let name = OsStr::from_bytes(name);
             let kind = match entry.file_type() {
-                FileType::Unknown => self.kind_of(Path::new(name)),
+                FileType::Unknown => kind_of(self.fd.as_fd(), Path::new(name)),
                 known => EntryKind::of(known),
             };
             found(DirEntry {
@@ -435,75 +455,76 @@ impl Dir {
         Ok(())
     }
 
-    /// Returns the kind of an entry, for file systems whose listings do not tell.
-    fn kind_of(&self, name: &Path) -> EntryKind {
-        let stat = rustix::fs::statat(&self.fd, name, AtFlags::SYMLINK_NOFOLLOW);
-        stat.map_or(EntryKind::Other, |stat| {
-            EntryKind::of(FileType::from_raw_mode(stat.st_mode))
-        })
-    }
-
     /// Returns the text of a link.
-    pub fn read_link(&self, name: &Path) -> Result<PathBuf> {
-        let text = rustix::fs::readlinkat(&self.fd, name, Vec::new()).map_err(io::Error::from);
-        at("read the link", &self.path.join(name), text)
-            .map(|text| PathBuf::from(OsString::from_vec(text.into_bytes())))
+    pub fn read_link(&self, path: &Path) -> Result<PathBuf> {
+        self.in_parent("read the link", path, link_text)
     }
 
     /// Makes one directory; fine if it is there.
-    pub fn create_dir(&self, name: &Path) -> Result<()> {
-        let mode = Mode::RWXU | Mode::RWXG | Mode::RWXO;
-        let made = match rustix::fs::mkdirat(&self.fd, name, mode) {
-            Err(Errno::EXIST) if self.kind_of(name) == EntryKind::Dir => Ok(()),
-            made => made.map_err(io::Error::from),
-        };
-        at("create the directory", &self.path.join(name), made)
+    pub fn create_dir(&self, path: &Path) -> Result<()> {
+        self.in_parent("create the directory", path, |dir, name| {
+            let mode = Mode::RWXU | Mode::RWXG | Mode::RWXO;
+            match rustix::fs::mkdirat(dir, name, mode) {
+                Err(Errno::EXIST) if kind_of(dir, name) == EntryKind::Dir => Ok(()),
+                made => Ok(made?),
+            }
+        })
     }
 
     /// Makes a link of that text; fine if it is there.
-    pub fn create_link(&self, text: &Path, name: &Path) -> Result<()> {
-        let made = match rustix::fs::symlinkat(text, &self.fd, name) {
-            Err(Errno::EXIST) if self.read_link(name).is_ok_and(|found| found == text) => Ok(()),
-            made => made.map_err(io::Error::from),
-        };
-        at("create the link", &self.path.join(name), made)
+    pub fn create_link(&self, text: &Path, path: &Path) -> Result<()> {
+        self.in_parent(
+            "create the link",
+            path,
+            |dir, name| match rustix::fs::symlinkat(text, dir, name) {
+                Err(Errno::EXIST) if link_text(dir, name).is_ok_and(|found| found == text) => {
+                    Ok(())
+                }
+                made => Ok(made?),
+            },
+        )
     }
 
     /// Gives a link another text, so that a reader sees the old or the new. What is no link any
     /// more is left alone.
-    pub fn replace_link(&self, text: &Path, name: &Path) -> Result<()> {
-        self.read_link(name)?;
-        let temporary = name.with_file_name(format!("{TEMPORARY_PREFIX}{}_link", Uuid::new_v4()));
-        self.create_link(text, &temporary)?;
-        let renamed = rustix::fs::renameat(&self.fd, &temporary, &self.fd, name);
-        if renamed.is_err() {
-            let _ = rustix::fs::unlinkat(&self.fd, &temporary, AtFlags::empty());
-        }
-        let path = self.path.join(name);
-        at("replace the link", &path, renamed.map_err(io::Error::from))
+    pub fn replace_link(&self, text: &Path, path: &Path) -> Result<()> {
+        self.in_parent("replace the link", path, |dir, name| {
+            link_text(dir, name)?;
+            let temporary = PathBuf::from(format!("{TEMPORARY_PREFIX}{}_link", Uuid::new_v4()));
+            rustix::fs::symlinkat(text, dir, &temporary)?;
+            let renamed = rustix::fs::renameat(dir, &temporary, dir, name);
+            if renamed.is_err() {
+                let _ = rustix::fs::unlinkat(dir, &temporary, AtFlags::empty());
+            }
+            Ok(renamed?)
+        })
     }
 
     /// Removes a link; fine if it is gone. What is no link any more is left alone.
-    pub fn remove_link(&self, name: &Path) -> Result<()> {
-        let removed = match self.read_link(name) {
-            Ok(_) => rustix::fs::unlinkat(&self.fd, name, AtFlags::empty()),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-            Err(error) => return Err(error),
-        };
-        let removed = match removed {
-            Err(Errno::NOENT) => Ok(()),
-            removed => removed.map_err(io::Error::from),
-        };
-        at("remove the link", &self.path.join(name), removed)
+    pub fn remove_link(&self, path: &Path) -> Result<()> {
+        let removed = self.in_parent("remove the link", path, |dir, name| {
+            link_text(dir, name)?;
+            Ok(rustix::fs::unlinkat(dir, name, AtFlags::empty())?)
+        });
+        fine_if(
+            removed,
+            &[Errno::NOENT, Errno::INVAL, Errno::NOTDIR, Errno::LOOP],
+        )
     }
 
-    /// Removes an empty directory; fine if it is gone.
-    pub fn remove_dir(&self, name: &Path) -> Result<()> {
-        let removed = match rustix::fs::unlinkat(&self.fd, name, AtFlags::REMOVEDIR) {
-            Err(Errno::NOENT) => Ok(()),
-            removed => removed.map_err(io::Error::from),
-        };
-        at("remove the directory", &self.path.join(name), removed)
+    /// Removes a directory if it is empty; fine if it is not, or is none any more.
+    pub fn remove_dir_if_empty(&self, path: &Path) -> Result<()> {
+        let removed = self.in_parent("remove the directory", path, |dir, name| {
+            Ok(rustix::fs::unlinkat(dir, name, AtFlags::REMOVEDIR)?)
+        });
+        let fine = [
+            Errno::NOENT,
+            Errno::NOTEMPTY,
+            Errno::EXIST,
+            Errno::NOTDIR,
+            Errno::LOOP,
+        ];
+        fine_if(removed, &fine)
     }
 
     /// Returns the stamp of the directory itself.
@@ -514,6 +535,56 @@ impl Dir {
             rustix::fs::fstat(&self.fd).map_err(io::Error::from),
         )
         .map(|s| Stamp::of(&s))
+    }
+}
+
+/// Opens a directory; links on the way are refused.
+fn open_without_links(dir: BorrowedFd<'_>, path: &Path, flags: OFlags) -> io::Result<OwnedFd> {
+    use rustix::fs::{ResolveFlags, openat2};
+    match openat2(dir, path, flags, Mode::empty(), ResolveFlags::NO_SYMLINKS) {
+        // Linux before 5.6, or a container that does not know the call.
+        Err(Errno::NOSYS | Errno::PERM) => {}
+        opened => return Ok(opened?),
+    }
+    open_step_by_step(dir, path, flags)
+}
+
+fn open_step_by_step(dir: BorrowedFd<'_>, path: &Path, flags: OFlags) -> io::Result<OwnedFd> {
+    let mut at: Option<OwnedFd> = None;
+    for name in path.components() {
+        let above = at.as_ref().map_or(dir, AsFd::as_fd);
+        at = Some(rustix::fs::openat(
+            above,
+            name.as_os_str(),
+            flags,
+            Mode::empty(),
+        )?);
+    }
+    at.ok_or_else(|| io::ErrorKind::NotFound.into())
+}
+
+/// Returns the kind of an entry; [`EntryKind::Other`] if there is none.
+fn kind_of(dir: BorrowedFd<'_>, name: &Path) -> EntryKind {
+    let stat = rustix::fs::statat(dir, name, AtFlags::SYMLINK_NOFOLLOW);
+    stat.map_or(EntryKind::Other, |stat| {
+        EntryKind::of(FileType::from_raw_mode(stat.st_mode))
+    })
+}
+
+fn link_text(dir: BorrowedFd<'_>, name: &Path) -> io::Result<PathBuf> {
+    let text = rustix::fs::readlinkat(dir, name, Vec::new())?;
+    Ok(OsString::from_vec(text.into_bytes()).into())
+}
+
+/// Forgives some errors.
+fn fine_if(result: Result<()>, fine: &[Errno]) -> Result<()> {
+    let is_fine = |error: &FsError| {
+        let errno = error.cause.raw_os_error();
+        fine.iter().any(|fine| Some(fine.raw_os_error()) == errno)
+    };
+    match result {
+        Err(error) if is_fine(&error) => Ok(()),
+        result => result,
     }
 }
 
@@ -654,6 +725,34 @@ mod tests {
             .expect_err("a directory is no file");
         assert!(error.to_string().starts_with("cannot write `"));
         assert_eq!(fs::read_dir(dir.path()).expect("readable").count(), 1);
+    }
+
+    #[test]
+    fn links_on_the_way_are_refused() {
+        let (inside, outside) = (tempfile::tempdir(), tempfile::tempdir());
+        let (inside, outside) = (inside.expect("a directory"), outside.expect("a directory"));
+        fs::create_dir_all(inside.path().join("a/b")).expect("directories");
+        std::os::unix::fs::symlink(outside.path(), inside.path().join("a/away")).expect("a link");
+        let dir = Dir::open(inside.path()).expect("open");
+        let text = Path::new("text");
+        for name in ["x", "a/x", "a/b/x", "a/b/x"] {
+            dir.create_link(text, name.as_ref()).expect("a link");
+        }
+        assert!(dir.create_link(text, "a/away/x".as_ref()).is_err());
+        assert!(dir.create_dir("a/away/x".as_ref()).is_err());
+        assert!(dir.open_dir("a/away".as_ref()).is_err());
+        assert_eq!(fs::read_dir(outside.path()).expect("readable").count(), 0);
+        std::os::unix::fs::symlink("text", outside.path().join("x")).expect("a link");
+        dir.remove_link("a/away/x".as_ref()).expect("left alone");
+        assert!(outside.path().join("x").is_symlink());
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW;
+        let open = |path: &str| open_step_by_step(dir.fd.as_fd(), path.as_ref(), flags);
+        assert!(open("a/b").is_ok() && open("a/away").is_err() && open("a/away/y").is_err());
+        dir.remove_link("a/b/x".as_ref()).expect("removed");
+        dir.remove_link("a/b/x".as_ref()).expect("gone already");
+        dir.remove_dir_if_empty("a".as_ref()).expect("kept");
+        dir.remove_dir_if_empty("a/b".as_ref()).expect("removed");
+        assert!(!dir.contains("a/b".as_ref()) && dir.contains("a".as_ref()));
     }
 
     #[test]

@@ -91,7 +91,7 @@ fn spoil(root: &Path) -> Vec<(String, &'static str)> {
 }
 
 /// Root reads what it may not; so look with the eyes of an ordinary user.
-fn unprivileged(env: &Env, root: &Path, args: &[&str]) -> Ran {
+pub(crate) fn unprivileged(env: &Env, root: &Path, args: &[&str]) -> Ran {
     let copy = env.path().join("sweepfs");
     copy_program(&copy);
     std::fs::set_permissions(env.path(), PermissionsExt::from_mode(0o755)).unwrap();

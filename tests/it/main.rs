@@ -17,3 +17,4 @@ mod semantics;
 mod signac;
 mod tidy;
 mod vectors;
+mod view_links;

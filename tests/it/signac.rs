@@ -172,7 +172,7 @@ print('\\n'.join(map(repr, floats)))
 }
 
 /// Makes random projects with signac and has signac make their views; prints the name of each.
-const MAKE_PROJECTS: &str = r#"
+pub(crate) const MAKE_PROJECTS: &str = r#"
 import os, random, sys, signac
 rng = random.Random(20261122)
 values = [lambda: rng.randint(-3, 30), lambda: rng.choice([0.1, 1e-5, 1e16, 2.5, -0.5, 1.0]),

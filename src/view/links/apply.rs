@@ -66,7 +66,7 @@ fn apply(place: &LinkDir, dir: &Dir, action: &Action) -> Result<(), FsError> {
     let path = &action.path;
     match &action.change {
         Change::RemoveLink => dir.remove_link(path),
-        Change::RemoveDir => dir.remove_dir(path),
+        Change::RemoveDir => dir.remove_dir_if_empty(path),
         Change::MakeDir if path.as_os_str().is_empty() => Ok(()),
         Change::MakeDir => with_parents(dir, path, || dir.create_dir(path)),
         Change::ReplaceLink(job) => match dir.replace_link(&place.text(path, job), path) {
