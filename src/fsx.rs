@@ -82,7 +82,10 @@ impl Stamp {
 }
 
 /// How the names of temporary files and links begin, as those of signac do.
-pub const TEMPORARY_PREFIX: &str = "._";
+const TEMPORARY_PREFIX: &str = "._";
+
+/// How the names of temporary links end.
+const TEMPORARY_LINK_SUFFIX: &str = "_link";
 
 /// Bytes of entries that one system call fetches.
 const LISTING_BYTES: usize = 16 * 1024;
@@ -490,7 +493,9 @@ impl Dir {
     pub fn replace_link(&self, text: &Path, path: &Path) -> Result<()> {
         self.in_parent("replace the link", path, |dir, name| {
             link_text(dir, name)?;
-            let temporary = PathBuf::from(format!("{TEMPORARY_PREFIX}{}_link", Uuid::new_v4()));
+            let uuid = Uuid::new_v4();
+            let temporary =
+                PathBuf::from(format!("{TEMPORARY_PREFIX}{uuid}{TEMPORARY_LINK_SUFFIX}"));
             rustix::fs::symlinkat(text, dir, &temporary)?;
             let renamed = rustix::fs::renameat(dir, &temporary, dir, name);
             if renamed.is_err() {
@@ -561,6 +566,15 @@ fn open_step_by_step(dir: BorrowedFd<'_>, path: &Path, flags: OFlags) -> io::Res
         )?);
     }
     at.ok_or_else(|| io::ErrorKind::NotFound.into())
+}
+
+/// Tells whether a link of that name was to replace another, by a process that was killed.
+pub fn is_temporary_link(name: &OsStr) -> bool {
+    let uuid = name.to_str().and_then(|name| {
+        name.strip_prefix(TEMPORARY_PREFIX)?
+            .strip_suffix(TEMPORARY_LINK_SUFFIX)
+    });
+    uuid.is_some_and(|uuid| Uuid::try_parse(uuid).is_ok())
 }
 
 /// Returns the kind of an entry; [`EntryKind::Other`] if there is none.

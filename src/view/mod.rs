@@ -1,7 +1,8 @@
-//! Views: path spec and selection to a tree.
+//! Views: path spec and selection to a tree, and a tree to symbolic links on disk.
 //!
-//! Three pure steps: [`default_paths`] gives each job its path, `names` makes every component a
+//! Three pure steps lead to the tree: [`default_paths`] gives each job its path, `names` makes every component a
 //! file name that is safe, reversible and unique, and [`Tree`] holds the hierarchy as a value.
+//! [`LinkPlan`] brings a directory of links in line with it.
 
 mod by;
 mod links;

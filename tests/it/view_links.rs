@@ -3,6 +3,7 @@
 use crate::bad_input::unprivileged;
 use crate::signac::MAKE_PROJECTS;
 use crate::support::env::{Env, Ran, write_job};
+use crate::support::mounted::{can_mount, mount};
 use crate::support::python::{self, python, signac};
 use crate::support::tree::{load, serve, walk_view};
 use std::collections::BTreeMap;
@@ -236,6 +237,8 @@ fn what_is_not_ours_stays() {
     std::fs::write(view.join("README"), "mine").unwrap();
     std::fs::create_dir_all(view.join("plots/empty")).unwrap();
     symlink("/etc/hostname", view.join("a/1/host")).unwrap();
+    let deep = view.join("deep").join("d/".repeat(1000));
+    std::fs::create_dir_all(&deep).unwrap();
     symlink("a/1/b/1/job", view.join("best")).unwrap();
     let gone = env
         .run(&root, &["find", "a=1", "b=1"])
@@ -262,7 +265,7 @@ fn what_is_not_ours_stays() {
         .map(|(path, _)| path.to_str().unwrap())
         .collect();
     assert_eq!(left, ["README", "a/1/b/1/notes.txt", "a/1/host", "best"]);
-    assert!(view.join("plots/empty").is_dir());
+    assert!(view.join("plots/empty").is_dir() && deep.is_dir());
     assert!(!view.join("a/2").exists());
 }
 
@@ -362,6 +365,9 @@ fn links_lead_to_their_jobs_wherever_they_are() {
         }
         env.run(&root, &["view", "-p", prefix, "--check"]).success();
     }
+    env.run(&env.path(), &["-C", "p", "view", "-p", "outside"])
+        .success();
+    assert_eq!(links(&env.path().join("outside")), mounted(&root));
     std::fs::rename(root.join("workspace"), env.path().join("data")).unwrap();
     symlink("../data", root.join("workspace")).unwrap();
     env.run(&root, &["view"]).success();
@@ -392,8 +398,12 @@ fn absolute_links_to_the_right_job_are_right() {
         std::fs::create_dir_all(root.join("view").join(at)).unwrap();
         symlink(target("a/1/job"), root.join("view").join(at).join("job")).unwrap();
     }
+    // What a process that was killed left.
+    let left = root.join("view/a/2/._0191b0cf-6d94-4f2b-9b0e-3c7f6a1d2e55_link");
+    symlink(target("a/2/job"), &left).unwrap();
     let ran = env.run(&root, &["view"]);
-    let note = "view has 2 links: 0 made, 1 changed, 0 removed\n";
+    assert!(!left.is_symlink());
+    let note = "view has 2 links: 0 made, 1 changed, 1 removed\n";
     assert_eq!(said(&ran), (Some(0), note));
     assert_eq!(links(&root.join("view")), jobs);
     assert!(entries(&root.join("view"))[Path::new("a/1/job")].starts_with('/'));
@@ -467,6 +477,28 @@ fn places_that_cannot_hold_links_are_refused() {
     let ran = env.run(&root, &["view", "-p", "file"]);
     assert!(ran.failure(1).contains("file`: Not a directory"), "{ran:?}");
     assert_eq!(entries(&root.join("workspace")).len(), 4);
+}
+
+#[test]
+fn a_mount_is_not_walked() {
+    if !can_mount() {
+        return;
+    }
+    let env = Env::new();
+    let root = grid(&env, &["a=1,2"]);
+    mount(&env, &root);
+    for prefix in ["views", "views/view", "views/new"] {
+        let ran = env.run(&root, &["view", "-p", prefix]);
+        assert!(ran.failure(4).contains("is in a mount"), "{ran:?}");
+    }
+    env.run(&root, &["unmount"]).success();
+    std::fs::create_dir(root.join("out")).unwrap();
+    env.run(&root, &["mount", "out/by-mount"]).success();
+    for _ in 0..2 {
+        env.run(&root, &["view", "-p", "out"]).success();
+    }
+    assert!(root.join("out/by-mount/view/a/1/job").is_symlink());
+    assert!(root.join("out/a/1/job").is_symlink());
 }
 
 #[test]

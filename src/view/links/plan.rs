@@ -5,7 +5,7 @@
 use super::memory::Memory;
 use super::place::LinkDir;
 use crate::catalog::JobEntry;
-use crate::fsx::{Dir, DirEntry, EntryKind, FsError, TEMPORARY_PREFIX};
+use crate::fsx::{Dir, DirEntry, EntryKind, FsError, is_temporary_link};
 use crate::statepoint::JobId;
 use crate::view::{LEAF, Node, NodeIdx, Shape, Tree};
 use rayon::prelude::*;
@@ -159,7 +159,7 @@ impl LinkPlan {
         self.actions.par_sort_by(|a, b| {
             let by_path = || match a.change {
                 Change::RemoveLink | Change::RemoveDir => a.path.cmp(&b.path),
-                // They are in the order of the tree.
+                // Those are in order as they were found.
                 _ => Ordering::Equal,
             };
             a.stage().cmp(&b.stage()).then_with(by_path)
@@ -365,9 +365,14 @@ impl Scan<'_> {
                 return self.obstruct(spot.path.clone(), node, what, found);
             }
         }
-        for (at, _) in entries.zip(seen).filter(|(_, seen)| !seen) {
-            self.add_missing(spot, at, found);
-        }
+        let missing = entries.zip(seen).filter(|(_, seen)| !seen);
+        missing.for_each(|(at, _)| self.add_missing(spot, at, found));
+        // Not in the order of the file system.
+        found.actions.sort_by(|a, b| a.path.cmp(&b.path));
+        found.below.sort_by_key(|spot| match spot.role {
+            Role::Wanted(at) => at,
+            Role::Obsolete { .. } => NodeIdx::MAX,
+        });
     }
 
     /// Compares an entry with that of the tree which has its name.
@@ -422,11 +427,8 @@ impl Scan<'_> {
             });
             return None;
         }
-        let name = entry.name.as_bytes();
         let may_be_ours = entry.kind == EntryKind::Link
-            && (self.any_name
-                || name == LEAF.as_bytes()
-                || name.starts_with(TEMPORARY_PREFIX.as_bytes()));
+            && (self.any_name || entry.name == LEAF || is_temporary_link(entry.name));
         if may_be_ours && self.job_behind(dir, spot, entry.name).is_ok() {
             return Some(entry.name);
         }
