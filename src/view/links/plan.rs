@@ -250,6 +250,15 @@ struct Found {
     is_unseen: bool,
 }
 
+/// What a link leads to.
+enum Behind {
+    Job(JobId),
+    /// No job of the workspace; this is the link's text.
+    Other(PathBuf),
+    /// Somebody has just removed the link.
+    Gone,
+}
+
 struct Scan<'a> {
     place: &'a LinkDir,
     tree: &'a Tree,
@@ -390,17 +399,18 @@ impl Scan<'_> {
                 },
                 ..spot.below(entry.name)
             }),
-            (node, EntryKind::Link) => match (node, self.job_behind(dir, spot, entry.name)) {
-                (_, Err(text)) => {
-                    let what = format!(
-                        "a link to `{}`, which is no job of this workspace",
-                        text.display()
-                    );
+            (node, EntryKind::Link) => match (node, self.behind(dir, spot, entry.name)) {
+                (_, Behind::Gone) => self.add_missing(spot, at, found),
+                (_, Behind::Other(text)) => {
+                    let text = text.display();
+                    let what = format!("a link to `{text}`, which is no job of this workspace");
                     self.obstruct(path(), at, what, found);
                 }
-                (Node::Leaf(job), Ok(id)) if self.id(job) == id => found.n_right += 1,
-                (Node::Leaf(job), Ok(_)) => found.act(path(), Change::ReplaceLink(self.id(job))),
-                (Node::Dir { .. }, Ok(_)) => {
+                (Node::Leaf(job), Behind::Job(id)) if self.id(job) == id => found.n_right += 1,
+                (Node::Leaf(job), Behind::Job(_)) => {
+                    found.act(path(), Change::ReplaceLink(self.id(job)));
+                }
+                (Node::Dir { .. }, Behind::Job(_)) => {
                     found.act(path(), Change::RemoveLink);
                     self.add_missing(spot, at, found);
                 }
@@ -429,7 +439,7 @@ impl Scan<'_> {
         }
         let may_be_ours = entry.kind == EntryKind::Link
             && (self.any_name || entry.name == LEAF || is_temporary_link(entry.name));
-        if may_be_ours && self.job_behind(dir, spot, entry.name).is_ok() {
+        if may_be_ours && matches!(self.behind(dir, spot, entry.name), Behind::Job(_)) {
             return Some(entry.name);
         }
         found.extra.get_or_insert_with(|| entry.name.to_owned());
@@ -451,11 +461,14 @@ impl Scan<'_> {
         Ok(true)
     }
 
-    /// Returns the job that a link leads to, or else the link's text.
-    fn job_behind(&self, dir: &Dir, spot: &Spot, name: &OsStr) -> Result<JobId, PathBuf> {
-        let text = dir.read_link(Path::new(name)).unwrap_or_default();
-        let job = self.place.job_behind(&spot.path, spot.depth, &text);
-        job.ok_or(text)
+    fn behind(&self, dir: &Dir, spot: &Spot, name: &OsStr) -> Behind {
+        let Ok(text) = dir.read_link(Path::new(name)) else {
+            return Behind::Gone;
+        };
+        match self.place.job_behind(&spot.path, spot.depth, &text) {
+            Some(job) => Behind::Job(job),
+            None => Behind::Other(text),
+        }
     }
 
     fn add_missing(&self, spot: &Spot, at: NodeIdx, found: &mut Found) {
