@@ -4,6 +4,7 @@ use super::LinkDir;
 use crate::fsx::{self, Durability, Lock};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// What the links on disk do not tell.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -62,6 +63,7 @@ impl Memory {
         }
     }
 
+    /// Notes what the next run must know. A note that cannot be written is no failure.
     pub(super) fn set(&mut self, known: Known) {
         if known == self.known {
             return;
@@ -74,6 +76,10 @@ impl Memory {
             }
             _ => fsx::remove_file(path),
         };
+        // Whoever was writing another was killed, for the lock is ours.
+        if let (Some(dir), Some(name)) = (path.parent(), path.file_name()) {
+            fsx::remove_abandoned(dir, &name.to_string_lossy(), Duration::ZERO);
+        }
         if let Err(error) = written {
             tracing::debug!("{error}: {}", error.cause);
         }

@@ -8,6 +8,7 @@ mod apply;
 mod memory;
 mod place;
 mod plan;
+mod scan;
 
 pub use memory::Memory;
 pub use place::{LinkDir, PlaceError};
