@@ -62,7 +62,7 @@ fn state_point_files_are_those_of_signac() {
 }
 
 /// Where signac's path is unsafe or cannot be kept, ours follows our own rule (`docs/semantics.md`).
-pub(crate) const OUR_OWN: [(&str, &str, &str); 6] = [
+const OUR_OWN: [(&str, &str, &str); 6] = [
     (r#"{"a": {"p": "x/y"}}"#, "a.p/x/y/job", "a.p/x%2Fy/job"),
     (r#"{"a": ""}"#, "a/job", "a/\"\"/job"),
     (r#"{"a": ".."}"#, "job", "a/\"..\"/job"),
