@@ -64,6 +64,8 @@ pub(super) struct Documents {
     clock: Clock,
     loaded: bool,
     changed: bool,
+    /// How often documents were found to be others than before.
+    revision: u64,
     /// The jobs whose documents are known to be current.
     checked: RoaringBitmap,
     stamps: BTreeMap<JobIdx, DocumentEntry>,
@@ -87,6 +89,7 @@ impl Documents {
             clock,
             loaded: false,
             changed: false,
+            revision: 0,
             checked: RoaringBitmap::new(),
             stamps: BTreeMap::new(),
             index: Index::default(),
@@ -121,6 +124,27 @@ impl Documents {
         self.clock = clock;
         self.checked.clear();
         self.problems.clear();
+    }
+
+    /// Returns a number that changes when a document is found to be another than before.
+    pub(super) fn revision(&self) -> u64 {
+        self.revision
+    }
+
+    /// Goes on with other jobs, given by their ids in order.
+    pub(super) fn follow(&mut self, ids: &[JobId]) {
+        let stamps = std::mem::take(&mut self.stamps);
+        let mut numbers = BTreeMap::new();
+        for (job, entry) in stamps {
+            if let Ok(number) = ids.binary_search(&entry.id) {
+                numbers.insert(job, number as JobIdx);
+                self.stamps.insert(number as JobIdx, entry);
+            }
+        }
+        self.index = self.index.renumbered(|job| numbers.get(&job).copied());
+        self.checked.clear();
+        self.problems.clear();
+        self.revision += 1;
     }
 
     /// Makes sure that the documents of some jobs are known.
@@ -230,6 +254,9 @@ impl Documents {
         let mut index = std::mem::take(&mut self.index);
         if !outdated.is_empty() {
             index = index.renumbered(|job| (!outdated.contains(job)).then_some(job));
+        }
+        if !(outdated.is_empty() && read.is_empty()) {
+            self.revision += 1;
         }
         let chunks = read.into_par_iter().chunks(INDEX_CHUNK);
         let read = Index::of(chunks.map(Gathered::of).collect());

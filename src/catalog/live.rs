@@ -9,60 +9,87 @@ use crate::workspace::Workspace;
 use std::cell::RefCell;
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// Answers questions about the jobs of a snapshot, and about their documents as they are.
+/// Documents that were read are written to their file no more often than this.
+const SAVE_PAUSE_NS: TimeNs = 60_000_000_000;
+
+/// Answers questions about the jobs of one snapshot after another, and about their documents as
+/// they are.
 #[derive(Debug)]
 pub struct LiveFacts {
     workspace: Workspace,
-    snapshot: Arc<Snapshot>,
-    documents: Mutex<Held>,
+    store: Option<Store>,
+    held: Mutex<Held>,
 }
 
 #[derive(Debug)]
 struct Held {
+    snapshot: Arc<Snapshot>,
     documents: RefCell<Documents>,
     /// When documents were begun to be looked at.
     since: TimeNs,
+    saved: TimeNs,
 }
 
 impl LiveFacts {
     /// Nothing is read before a question needs it.
-    pub fn new(workspace: &Workspace, snapshot: Arc<Snapshot>, store: Option<Store>) -> Self {
-        let documents = Documents::new(workspace, store, Clock::new(workspace, TimeNs::MIN));
+    pub fn new(workspace: &Workspace, store: Option<Store>) -> Self {
+        let documents =
+            Documents::new(workspace, store.clone(), Clock::new(workspace, TimeNs::MIN));
         Self {
             workspace: workspace.clone(),
-            snapshot,
-            documents: Mutex::new(Held {
+            store,
+            held: Mutex::new(Held {
+                snapshot: Arc::default(),
                 documents: RefCell::new(documents),
                 since: TimeNs::MIN,
+                saved: TimeNs::MIN,
             }),
         }
     }
 
-    /// Returns the snapshot.
-    pub fn snapshot(&self) -> &Arc<Snapshot> {
-        &self.snapshot
+    /// Asks a question that needs no documents.
+    pub fn ask_statepoints<T>(
+        &self,
+        snapshot: &Snapshot,
+        question: impl FnOnce(&Facts<'_>) -> Result<T, FactsError>,
+    ) -> Result<T, FactsError> {
+        let clock = Clock {
+            now: TimeNs::MIN,
+            granularity: 0,
+        };
+        let documents = RefCell::new(Documents::new(&self.workspace, None, clock));
+        question(&Facts::new(Source::Memory(snapshot), &documents))
     }
 
     /// Asks a question at a time, `now`; documents that were looked at more than `age_max`
-    /// nanoseconds ago are looked at again.
+    /// nanoseconds ago are looked at again. The answer comes with a number that is the same as
+    /// before if no document was read since.
     pub fn ask<T>(
         &self,
+        snapshot: &Arc<Snapshot>,
         now: TimeNs,
         age_max: TimeNs,
         question: impl FnOnce(&Facts<'_>) -> Result<T, FactsError>,
-    ) -> Result<T, FactsError> {
-        let mut held = self
-            .documents
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+    ) -> Result<(T, u64), FactsError> {
+        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        let held = &mut *held;
+        if held.snapshot.generation() != snapshot.generation() {
+            let ids: Vec<_> = snapshot.jobs().iter().map(|job| job.id).collect();
+            held.documents.get_mut().follow(&ids);
+            held.snapshot = Arc::clone(snapshot);
+        }
         if now.saturating_sub(held.since) > age_max {
             let clock = Clock::new(&self.workspace, now);
             held.documents.get_mut().look_again(clock);
             held.since = now;
         }
-        let answer = question(&Facts::new(Source::Memory(&self.snapshot), &held.documents));
-        held.documents.get_mut().save();
-        answer
+        let answer = question(&Facts::new(Source::Memory(snapshot), &held.documents));
+        let documents = held.documents.get_mut();
+        if self.store.is_some() && now.saturating_sub(held.saved) > SAVE_PAUSE_NS {
+            documents.save();
+            held.saved = now;
+        }
+        Ok((answer?, documents.revision()))
     }
 }
 
@@ -84,6 +111,7 @@ mod tests {
         _root: TempDir,
         workspace: Workspace,
         id: JobId,
+        snapshot: Arc<Snapshot>,
         live: LiveFacts,
     }
 
@@ -98,7 +126,8 @@ mod tests {
             let catalog = Catalog::load(&workspace, None, 0, &Silent).expect("read");
             Self {
                 _root: root,
-                live: LiveFacts::new(&workspace, catalog.snapshot(), None),
+                live: LiveFacts::new(&workspace, None),
+                snapshot: catalog.snapshot(),
                 workspace,
                 id,
             }
@@ -110,10 +139,10 @@ mod tests {
 
         fn holds(&self, filter: &str, now: TimeNs, age_max: TimeNs) -> bool {
             let filter = Filter::parse(filter).expect("a filter");
-            let selected = self
-                .live
-                .ask(now, age_max, |facts| facts.select(&filter, &facts.all()));
-            selected.expect("an answer").len() == 1
+            let selected = self.live.ask(&self.snapshot, now, age_max, |facts| {
+                facts.select(&filter, &facts.all())
+            });
+            selected.expect("an answer").0.len() == 1
         }
     }
 

@@ -226,10 +226,12 @@ mod tests {
         std::fs::write(sidecar, text).expect("written");
         let catalog = Catalog::load(&workspace, None, 0, &Silent).expect("read");
         let recorded = Recorded::new(&workspace, BTreeMap::new());
-        let live = LiveFacts::new(&workspace, catalog.snapshot(), None);
+        let live = LiveFacts::new(&workspace, None);
         let names = |now: TimeNs| {
-            let operations = live.ask(now, 0, |facts| recorded.operations(facts));
-            let operations = operations.expect("read").into_iter();
+            let operations = live.ask(&catalog.snapshot(), now, 0, |facts| {
+                recorded.operations(facts)
+            });
+            let operations = operations.expect("read").0.into_iter();
             operations
                 .map(|operation| operation.name)
                 .collect::<Vec<_>>()

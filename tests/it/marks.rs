@@ -56,9 +56,12 @@ impl Marked {
 
     fn marks(&mut self) -> Marks {
         self.catalog.refresh(now()).unwrap();
-        let live = LiveFacts::new(&self.workspace, self.catalog.snapshot(), None);
-        live.ask(now(), 0, |facts| self.recorded.marks(facts))
-            .unwrap()
+        let live = LiveFacts::new(&self.workspace, None);
+        live.ask(&self.catalog.snapshot(), now(), 0, |facts| {
+            self.recorded.marks(facts)
+        })
+        .unwrap()
+        .0
     }
 
     /// The jobs in each state, by what `a` is.

@@ -354,11 +354,11 @@ fn engines_write_what_the_commands_print() {
     let root = rockets(&env);
     let workspace = Project::discover(&root).unwrap().workspace();
     let catalog = Catalog::load(&workspace, None, 0, &Silent).unwrap();
-    let live = LiveFacts::new(&workspace, catalog.snapshot(), None);
+    let live = LiveFacts::new(&workspace, None);
     let written = |filter: &str, format: &str| {
         let filter = Filter::parse(filter).unwrap();
         let mut out = Vec::new();
-        live.ask(0, i64::MAX, |facts| {
+        live.ask(&catalog.snapshot(), 0, i64::MAX, |facts| {
             let jobs = facts.select(&filter, &facts.all())?;
             match format {
                 "schema" => write_schema(facts, &jobs, &mut out).unwrap(),
