@@ -9,6 +9,8 @@
 //! behaviour of signac 2.4.1 recorded in `tests/data/vectors`.
 
 mod cast;
+mod format;
+mod format_float;
 mod number;
 mod order;
 mod parse;
@@ -17,9 +19,10 @@ mod string;
 mod write;
 
 pub use cast::{cast_float, cast_number};
+pub use format::{FormatError, FormatSpec};
 pub use number::{Int, float_repr};
 pub use parse::{Entries, ParseError, parse, parse_bytes};
-pub use repr::{py_repr, py_repr_of_leaves, view_str};
+pub use repr::{py_ascii, py_repr, py_repr_of_leaves, py_str, view_str};
 pub use string::PyStr;
 pub use write::{canonical, dumps, dumps_str};
 

@@ -39,6 +39,24 @@ impl Int {
         }
     }
 
+    /// Returns whether it is negative, and its digits in a base from 2 to 16, in lower case.
+    pub(super) fn digits(&self, base: u32) -> (bool, String) {
+        let (negative, decimal) = self.sign_and_digits();
+        match (self, base) {
+            (_, 10) => (negative, decimal),
+            (Self::Small(number), _) => {
+                let number = number.unsigned_abs();
+                let digits = match base {
+                    2 => format!("{number:b}"),
+                    8 => format!("{number:o}"),
+                    _ => format!("{number:x}"),
+                };
+                (negative, digits)
+            }
+            (Self::Big(_), _) => (negative, in_base(&decimal, base)),
+        }
+    }
+
     /// Returns the integer that a double is equal to; `None` if it has a fraction or is not finite.
     pub fn from_float(float: f64) -> Option<Self> {
         if !float.is_finite() || float.fract() != 0.0 {
@@ -83,6 +101,24 @@ impl Int {
             }
         }
     }
+}
+
+/// Writes decimal digits in another base, by dividing until nothing is left.
+fn in_base(decimal: &str, base: u32) -> String {
+    let mut number: Vec<u32> = decimal.bytes().map(|b| u32::from(b - b'0')).collect();
+    let mut digits = Vec::new();
+    while !number.is_empty() {
+        let mut remainder = 0;
+        for digit in &mut number {
+            let value = remainder * 10 + *digit;
+            *digit = value / base;
+            remainder = value % base;
+        }
+        let n_leading = number.iter().take_while(|&&digit| digit == 0).count();
+        number.drain(..n_leading);
+        digits.extend(char::from_digit(remainder, base));
+    }
+    digits.into_iter().rev().collect()
 }
 
 impl PartialOrd for Int {

@@ -17,6 +17,26 @@ pub fn view_str(value: &Value) -> PyStr {
     PyStr::from_encoded(bytes)
 }
 
+/// Returns `str(value)`; the keys of objects are sorted.
+pub fn py_str(value: &Value) -> PyStr {
+    match value {
+        Value::Str(string) => string.clone(),
+        other => py_repr(other),
+    }
+}
+
+/// Returns `ascii(value)`; the keys of objects are sorted.
+pub fn py_ascii(value: &Value) -> PyStr {
+    let mut ascii = Vec::new();
+    for code_point in py_repr(value).code_points() {
+        match code_point {
+            0..0x80 => ascii.push(code_point as u8),
+            _ => push_escape(&mut ascii, code_point),
+        }
+    }
+    PyStr::from_encoded(ascii)
+}
+
 /// Returns `repr(value)` with the keys of objects sorted, as `pprint` shows it on one line.
 pub fn py_repr(value: &Value) -> PyStr {
     let mut bytes = Vec::new();
@@ -125,12 +145,19 @@ fn push_str_repr(text: &mut Vec<u8>, string: &PyStr) {
             0x0A => text.extend_from_slice(b"\\n"),
             0x0D => text.extend_from_slice(b"\\r"),
             c if is_printable(c) => push_code_point(text, c),
-            c if c < 0x100 => text.extend_from_slice(format!("\\x{c:02x}").as_bytes()),
-            c if c < 0x10000 => text.extend_from_slice(format!("\\u{c:04x}").as_bytes()),
-            c => text.extend_from_slice(format!("\\U{c:08x}").as_bytes()),
+            c => push_escape(text, c),
         }
     }
     text.push(quote);
+}
+
+fn push_escape(text: &mut Vec<u8>, code_point: u32) {
+    let escape = match code_point {
+        0..0x100 => format!("\\x{code_point:02x}"),
+        0x100..0x10000 => format!("\\u{code_point:04x}"),
+        _ => format!("\\U{code_point:08x}"),
+    };
+    text.extend_from_slice(escape.as_bytes());
 }
 
 /// `str.isprintable` for one code point: not in the categories "other" and "separator", but for
