@@ -64,6 +64,20 @@ pub fn other_spelling(text: &[u8]) -> Option<Box<[u8]>> {
     (*name != *text).then_some(name)
 }
 
+/// Returns a text as it stands in a component: escaped, or JSON-quoted if it has no form in bytes.
+pub(super) fn fragment(text: &PyStr) -> Vec<u8> {
+    let quoted = || dumps_str(text).into_bytes();
+    escaped(text).unwrap_or_else(quoted)
+}
+
+/// Makes a file name of a component that has a value in it: quoted if no file can have it, and cut.
+pub(super) fn component(bytes: Vec<u8>) -> Name {
+    match bytes.as_slice() {
+        b"" | b"." | b".." => [b"\"", bytes.as_slice(), b"\""].concat().into(),
+        _ => cut(bytes, 0),
+    }
+}
+
 /// Something that has a name, and others to fall back to.
 trait Candidates {
     /// Returns the name of a level, from 0; `None` if there is none at this level but one above.

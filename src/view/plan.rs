@@ -25,6 +25,30 @@ pub struct Paths {
 }
 
 impl Paths {
+    /// Sorts paths of jobs: `starts` says where the components of each begin, and where the last
+    /// ones end.
+    pub(super) fn new(
+        names: NamePool,
+        jobs: Vec<JobIdx>,
+        starts: Vec<u32>,
+        components: Vec<NameIdx>,
+    ) -> Self {
+        let mut paths = Self {
+            names,
+            jobs,
+            order: Vec::new(),
+            starts,
+            components,
+        };
+        paths.sort();
+        paths
+    }
+
+    /// Returns where the components of each job begin, and the components, before they are sorted.
+    pub(super) fn unsorted(&self) -> (&[u32], &[NameIdx]) {
+        (&self.starts, &self.components)
+    }
+
     /// Returns the number of jobs.
     pub(super) fn len(&self) -> usize {
         self.order.len()
@@ -40,7 +64,8 @@ impl Paths {
         self.components_at(self.order[i])
     }
 
-    fn components_at(&self, position: u32) -> &[NameIdx] {
+    /// Returns the components of the path of the job at a position in the selection.
+    pub(super) fn components_at(&self, position: u32) -> &[NameIdx] {
         let position = position as usize;
         &self.components[self.starts[position] as usize..self.starts[position + 1] as usize]
     }
@@ -83,7 +108,12 @@ pub(super) struct NamePool {
 }
 
 impl NamePool {
-    fn push(&mut self, name: &[u8]) -> NameIdx {
+    /// Returns the number of names.
+    pub(super) fn len(&self) -> usize {
+        self.ends.len()
+    }
+
+    pub(super) fn push(&mut self, name: &[u8]) -> NameIdx {
         self.bytes.extend_from_slice(name);
         self.ends
             .push(u32::try_from(self.bytes.len()).expect("names take less than 4 GiB"));
@@ -125,7 +155,10 @@ pub fn default_paths(snapshot: &Snapshot, selection: &RoaringBitmap) -> Paths {
 }
 
 /// Chooses and orders the keys of the default path.
-fn distinguishing_keys<'a>(snapshot: &'a Snapshot, selection: &RoaringBitmap) -> Vec<&'a KeyIndex> {
+pub(super) fn distinguishing_keys<'a>(
+    snapshot: &'a Snapshot,
+    selection: &RoaringBitmap,
+) -> Vec<&'a KeyIndex> {
     if selection.len() <= 1 {
         return Vec::new();
     }
@@ -189,7 +222,7 @@ fn slot(value: &Value, in_list: bool) -> Value {
 
 /// Lays out the components of all paths as numbers: 0 is the leaf, `k + 1` the `k`-th key, and the
 /// values of the keys follow, key by key.
-fn numbered_paths(keys: &[&KeyIndex], selection: &RoaringBitmap) -> Paths {
+pub(super) fn numbered_paths(keys: &[&KeyIndex], selection: &RoaringBitmap) -> Paths {
     let jobs: Vec<_> = selection.iter().collect();
     let mut positions = vec![u32::MAX; jobs.last().map_or(0, |&job| job as usize + 1)];
     for (position, &job) in jobs.iter().enumerate() {
@@ -236,7 +269,7 @@ fn numbered_paths(keys: &[&KeyIndex], selection: &RoaringBitmap) -> Paths {
 }
 
 /// Names what [`numbered_paths`] numbers.
-fn component_names(keys: &[&KeyIndex], reserved: &[&str]) -> NamePool {
+pub(super) fn component_names(keys: &[&KeyIndex], reserved: &[&str]) -> NamePool {
     let mut pool = NamePool::default();
     pool.push(LEAF.as_bytes());
     for name in key_names(keys.iter().map(|key| &key.key), reserved) {

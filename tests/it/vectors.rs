@@ -1,9 +1,10 @@
 //! What signac computed, against what we compute.
 
 use crate::support::env::{Env, write_job};
-use crate::support::tree::{load, serve, walk_view};
+use crate::support::tree::{load, serve, spec_links, walk_view};
 use serde_json::Value;
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use sweepfs::pyjson::{Object, PyStr, Value as PyValue, canonical, dumps, parse};
 use sweepfs::statepoint::{JobId, StatePoint};
 use sweepfs::workspace::{Project, WorkspaceError};
@@ -71,33 +72,66 @@ const OUR_OWN: [(&str, &str, &str); 6] = [
     (r#"{"job": 2}"#, "job/2/job", "sp.job/2/job"),
 ];
 
+/// Specs that signac refuses for the sake of a value, and we do not.
+const REFUSED_BY_SIGNAC_ALONE: [(&str, &str); 4] = [
+    (r#"{"f": true}"#, "{{auto}}"),
+    (r#"{"a": 1, "b": 1}"#, "{{auto}}"),
+    (r#"{"a": "x/y"}"#, "{{auto}}"),
+    (r#"{"f": "{x}"}"#, "f/{f}"),
+];
+
+/// Returns the links of a vector with our own paths in place of signac's.
+fn expected_links(links: &BTreeMap<String, String>) -> BTreeMap<String, String> {
+    let own = |path: &str, id: &str| {
+        let is_it = |(json, theirs, _): &&(&str, &str, &str)| {
+            let statepoint = StatePoint::from_value(parse(json).unwrap()).unwrap();
+            *theirs == path && statepoint.id().to_string() == id
+        };
+        let own = OUR_OWN.iter().find(is_it);
+        own.map_or(path, |(_, _, ours)| ours).to_owned()
+    };
+    let links = links.iter();
+    links
+        .map(|(path, id)| (own(path, id), id.clone()))
+        .collect()
+}
+
 #[test]
 fn default_paths_are_those_of_signac() {
     let auto = auto_vectors();
     assert!(auto.len() >= 15);
     for vector in auto {
         let Some(links) = &vector.links else { continue };
-        let own = |path: &str, id: &str| {
-            let is_it = |(json, theirs, _): &&(&str, &str, &str)| {
-                *theirs == path
-                    && StatePoint::from_value(parse(json).unwrap())
-                        .unwrap()
-                        .id()
-                        .to_string()
-                        == id
-            };
-            OUR_OWN
-                .iter()
-                .find(is_it)
-                .map_or(path, |(_, _, ours)| ours)
-                .to_owned()
-        };
-        let expected: BTreeMap<_, _> = links
-            .iter()
-            .map(|(path, id)| (own(path, id), id.clone()))
-            .collect();
-        assert_eq!(view_of(&vector.jobs), expected, "{:?}", vector.jobs);
+        assert_eq!(
+            view_of(&vector.jobs),
+            expected_links(links),
+            "{:?}",
+            vector.jobs
+        );
     }
+}
+
+#[test]
+fn paths_of_specs_are_those_of_signac() {
+    let vectors = view_vectors();
+    assert!(vectors.len() > 40);
+    let mut n_alone = 0;
+    for vector in vectors {
+        let found = links_of(&vector.jobs, &vector.path);
+        let what = format!("{:?}, {}", vector.jobs, vector.path);
+        let is_alone = REFUSED_BY_SIGNAC_ALONE.iter().any(|(job, path)| {
+            *path == vector.path && vector.jobs.iter().any(|other| other == job)
+        });
+        match &vector.links {
+            Some(links) => assert_eq!(found, Ok(expected_links(links)), "{what}"),
+            None if is_alone => {
+                assert_eq!(found.expect(&what).len(), vector.jobs.len(), "{what}");
+                n_alone += 1;
+            }
+            None => assert!(found.is_err(), "{what}: {found:?}"),
+        }
+    }
+    assert_eq!(n_alone, REFUSED_BY_SIGNAC_ALONE.len());
 }
 
 #[test]
@@ -118,22 +152,27 @@ fn projects_that_signac_refuses_get_a_path_for_every_job() {
 /// A project and what `signac view` makes of it.
 struct ViewVector {
     jobs: Vec<String>,
+    path: String,
     /// Path to id; `None` if signac refuses.
     links: Option<BTreeMap<String, String>>,
 }
 
-/// The vectors with the default path. Read by `pyjson`, which keeps every digit.
+/// The vectors with the default path.
 fn auto_vectors() -> Vec<ViewVector> {
+    let mut vectors = view_vectors();
+    vectors.retain(|vector| vector.path == "{{auto}}");
+    vectors
+}
+
+/// All vectors. Read by `pyjson`, which keeps every digit.
+fn view_vectors() -> Vec<ViewVector> {
     let get = |object: &Object, key: &str| object.get(&key.into()).cloned();
     let object = |value: PyValue| value.into_object().unwrap();
     let PyValue::List(vectors) = parse(include_str!("../data/vectors/view_vectors.json")).unwrap()
     else {
         panic!("a list")
     };
-    let vectors = vectors
-        .into_iter()
-        .map(object)
-        .filter(|vector| get(vector, "path") == Some("{{auto}}".into()));
+    let vectors = vectors.into_iter().map(object);
     let read = |vector: Object| {
         let Some(PyValue::List(jobs)) = get(&vector, "jobs") else {
             panic!("jobs")
@@ -144,18 +183,33 @@ fn auto_vectors() -> Vec<ViewVector> {
         };
         ViewVector {
             jobs: jobs.iter().map(dumps).collect(),
+            path: match get(&vector, "path") {
+                Some(PyValue::Str(path)) => path.to_string(),
+                Some(PyValue::Bool(false)) => "{job.id}".to_owned(),
+                path => panic!("{path:?}"),
+            },
             links: links.map(|links| links.into_iter().map(link).collect()),
         }
     };
     vectors.map(read).collect()
 }
 
-fn view_of(jobs: &[String]) -> BTreeMap<String, String> {
+fn project_of(jobs: &[String]) -> (Env, PathBuf) {
     let env = Env::new();
     let root = env.project("p");
     for job in jobs {
         write_job(&root, job);
     }
+    (env, root)
+}
+
+fn links_of(jobs: &[String], spec: &str) -> Result<BTreeMap<String, String>, String> {
+    let (_env, root) = project_of(jobs);
+    spec_links(&root, spec)
+}
+
+fn view_of(jobs: &[String]) -> BTreeMap<String, String> {
+    let (_env, root) = project_of(jobs);
     walk_view(&serve(load(&root).snapshot()))
 }
 

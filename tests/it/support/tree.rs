@@ -3,9 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
-use sweepfs::catalog::{Catalog, Snapshot};
+use sweepfs::catalog::{Catalog, LiveFacts, Snapshot};
 use sweepfs::mount::{Attributes, FsError, Kind, ROOT, ViewFs};
 use sweepfs::report::Silent;
+use sweepfs::view::{Node, NodeIdx, PathSpec, Shape, Tree, spec_paths};
 use sweepfs::workspace::Project;
 
 /// A time after everything that happens in a test, so that listings are trusted.
@@ -86,6 +87,64 @@ fn walk(
                 let id = target.strip_prefix("/project/workspace/").unwrap();
                 assert!(leaves.insert(path, id.to_owned()).is_none());
             }
+        }
+    }
+}
+
+/// Returns the leaves that a path spec makes of all jobs of a project: path to id; or the error with
+/// its hint.
+pub(crate) fn spec_links(root: &Path, spec: &str) -> Result<BTreeMap<String, String>, String> {
+    let tree = spec_tree(root, spec)?;
+    Ok(leaves(&tree, load(root).snapshot().as_ref())
+        .into_iter()
+        .collect())
+}
+
+/// Builds the tree that a path spec makes of all jobs of a project.
+pub(crate) fn spec_tree(root: &Path, spec: &str) -> Result<Tree, String> {
+    let message = |error: String, hint: Option<String>| match hint {
+        Some(hint) => format!("{error}; {hint}"),
+        None => error,
+    };
+    let spec = PathSpec::parse(spec)
+        .map_err(|error| message(error.to_string(), error.hint().map(str::to_owned)))?;
+    let workspace = Project::discover(root).unwrap().workspace();
+    let snapshot = load(root).snapshot();
+    let facts = LiveFacts::new(&workspace, snapshot.clone(), None);
+    let paths = facts.ask(LATER, 0, |facts| {
+        Ok(spec_paths(&snapshot, facts, &snapshot.all(), &spec))
+    });
+    let paths = paths
+        .unwrap()
+        .map_err(|error| message(error.to_string(), error.hint()))?;
+    Ok(Tree::build(paths, Shape::Full, 7, |_| 0))
+}
+
+/// Returns the path and the id of every leaf, in the order of listing.
+pub(crate) fn leaves(tree: &Tree, snapshot: &Snapshot) -> Vec<(String, String)> {
+    let mut found = Vec::new();
+    push_leaves(tree, 0, "", snapshot, &mut found);
+    found
+}
+
+fn push_leaves(
+    tree: &Tree,
+    node: NodeIdx,
+    prefix: &str,
+    snapshot: &Snapshot,
+    found: &mut Vec<(String, String)>,
+) {
+    for entry in tree.entries(node) {
+        let name = tree.name(entry);
+        assert_eq!(
+            tree.entry(node, name),
+            Some(entry),
+            "two entries of one name"
+        );
+        let path = format!("{prefix}{}", String::from_utf8_lossy(name));
+        match tree.node(entry) {
+            Node::Leaf(job) => found.push((path, snapshot.jobs()[job as usize].id.to_string())),
+            Node::Dir { .. } => push_leaves(tree, entry, &format!("{path}/"), snapshot, found),
         }
     }
 }
