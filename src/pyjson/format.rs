@@ -5,6 +5,7 @@
 use super::format_float::{FloatStyle, float_text};
 use super::string::push_code_point;
 use super::{Int, PyStr, Value, py_str};
+use std::fmt;
 
 /// No file name is as long, so no width or precision need be greater.
 const SIZE_MAX: usize = 9999;
@@ -15,6 +16,9 @@ pub enum FormatError {
     /// The format is none for any type.
     #[error("{0}")]
     Syntax(String),
+    /// An object has no text.
+    #[error("an object cannot be written")]
+    Object,
     /// The format is none for the type of this value.
     #[error("{what} cannot be written as `{format}`: {reason}")]
     Type {
@@ -360,6 +364,13 @@ fn split_fill(align: Align, n_fill: usize) -> (usize, usize) {
         Align::Left => (0, n_fill),
         Align::Right | Align::AfterSign => (n_fill, 0),
         Align::Center => (n_fill / 2, n_fill - n_fill / 2),
+    }
+}
+
+/// Writes the specifier as it was read.
+impl fmt::Display for FormatSpec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
     }
 }
 

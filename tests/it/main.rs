@@ -11,6 +11,7 @@ mod docs;
 mod filter;
 mod marks;
 mod mount;
+mod paths;
 mod query;
 mod reference;
 mod semantics;

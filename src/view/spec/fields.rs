@@ -152,9 +152,7 @@ impl<'a> Rows<'a> {
             }
             let object = (&index.objects & self.selection).min();
             if let (true, Some(job)) = (below.is_empty(), object) {
-                let message = format!("`{{{}}}` is an object", field.text);
-                let hint = format!("name one of its keys: `{{{}.KEY}}`", field.text);
-                return Err(self.error(self.row_of[job as usize], message, Some(hint)));
+                return Err(self.object(field, self.row_of[job as usize]));
             }
         }
         Ok(())
@@ -205,7 +203,7 @@ impl<'a> Rows<'a> {
             .collect();
         let first_error = values.places.iter().zip(0..).find_map(|(&place, row)| {
             let error = texts[place as usize].as_ref().err()?;
-            Some(self.error(row, format!("`{{{}}}` is {error}", field.text), None))
+            Some(self.unwritten(field, row, &values.items[place as usize], format, error))
         });
         match first_error {
             Some(error) => Err(error),
@@ -214,6 +212,31 @@ impl<'a> Rows<'a> {
                 places: values.places,
             }),
         }
+    }
+
+    fn unwritten(
+        &self,
+        field: &Field,
+        row: u32,
+        value: &Value,
+        format: &FormatSpec,
+        error: &FormatError,
+    ) -> PathsError {
+        let name = &field.text;
+        if let Value::Object(_) = value {
+            return self.object(field, row);
+        }
+        let as_text = format.format(&Value::Str(py_str(value)));
+        let hint = as_text.is_ok().then(|| {
+            format!("`!s` before the format makes a text of any value: `{{{name}!s:{format}}}`")
+        });
+        self.error(row, format!("in `{{{name}}}`, {error}"), hint)
+    }
+
+    fn object(&self, field: &Field, row: u32) -> PathsError {
+        let message = format!("`{{{}}}` is an object", field.text);
+        let hint = format!("name one of its keys: `{{{}.KEY}}`", field.text);
+        self.error(row, message, Some(hint))
     }
 
     /// Writes each value once for every format that it comes with.
@@ -325,10 +348,8 @@ fn follow<'v>(value: &'v Value, steps: &[Step]) -> Option<Cow<'v, Value>> {
 }
 
 fn text(field: &Field, value: &Value, format: &FormatSpec) -> Result<PyStr, FormatError> {
-    if let Value::Object(_) = value {
-        return Err(FormatError::Syntax("an object".into()));
-    }
     match field.conversion {
+        _ if matches!(value, Value::Object(_)) => Err(FormatError::Object),
         None => format.format(value),
         Some(Conversion::Str) => format.format(&Value::Str(py_str(value))),
         Some(Conversion::Repr) => format.format(&Value::Str(py_repr(value))),

@@ -1,30 +1,8 @@
 //! Random values, jobs and filters.
 
-/// A small generator (SplitMix64), so that a seed names a whole project.
-pub(super) struct Random(pub(super) u64);
+pub(super) use crate::support::random::Random;
 
 impl Random {
-    pub(super) fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        z ^ (z >> 31)
-    }
-
-    pub(super) fn below(&mut self, n: usize) -> usize {
-        (self.next() % n as u64) as usize
-    }
-
-    /// True in one of `n` cases.
-    pub(super) fn one_in(&mut self, n: usize) -> bool {
-        self.below(n) == 0
-    }
-
-    pub(super) fn pick<'a, T: ?Sized>(&mut self, items: &[&'a T]) -> &'a T {
-        items[self.below(items.len())]
-    }
-
     fn join(&mut self, n_max: usize, mut item: impl FnMut(&mut Self) -> String) -> String {
         let n = self.below(n_max + 1);
         let items: Vec<_> = (0..n).map(|_| item(self)).collect();

@@ -3,6 +3,7 @@
 pub(crate) mod env;
 pub(crate) mod mounted;
 pub(crate) mod python;
+pub(crate) mod random;
 pub(crate) mod tree;
 
 use std::time::{Duration, Instant};
