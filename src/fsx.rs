@@ -2,7 +2,8 @@
 //!
 //! Everything that is written appears whole: under a temporary name first, then renamed.
 
-use rustix::fs::{AtFlags, FileType, Mode, OFlags};
+pub use rustix::fs::FileType;
+use rustix::fs::{AtFlags, Mode, OFlags};
 use rustix::io::Errno;
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File, OpenOptions};
@@ -532,6 +533,28 @@ impl Dir {
         fine_if(removed, &fine)
     }
 
+    /// Returns what `stat` shows of an entry below the directory; no link is followed.
+    pub fn details(&self, path: &Path) -> Result<Details> {
+        self.in_parent("examine", path, |parent, name| {
+            let stat = rustix::fs::statat(parent, name, AtFlags::SYMLINK_NOFOLLOW)?;
+            Ok(Details::of(&stat))
+        })
+    }
+
+    /// Opens a regular file below the directory for reading; no link is followed, and a pipe or
+    /// device is refused, not waited for.
+    pub fn open_file(&self, path: &Path) -> Result<File> {
+        let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOFOLLOW;
+        self.in_parent("read", path, |parent, name| {
+            let fd = rustix::fs::openat(parent, name, flags, Mode::empty())?;
+            let stat = rustix::fs::fstat(&fd)?;
+            match FileType::from_raw_mode(stat.st_mode) {
+                FileType::RegularFile => Ok(File::from(fd)),
+                _ => Err(io::ErrorKind::InvalidData.into()),
+            }
+        })
+    }
+
     /// Returns the stamp of the directory itself.
     pub fn stamp(&self) -> Result<Stamp> {
         at(
@@ -599,6 +622,36 @@ fn fine_if(result: Result<()>, fine: &[Errno]) -> Result<()> {
     match result {
         Err(error) if is_fine(&error) => Ok(()),
         result => result,
+    }
+}
+
+/// What `stat` shows of an entry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Details {
+    /// What it is.
+    pub file_type: FileType,
+    /// Permission bits.
+    pub permissions: u16,
+    /// Owner.
+    pub uid: u32,
+    /// Group.
+    pub gid: u32,
+    /// Blocks of 512 bytes.
+    pub blocks: u64,
+    /// Times, inode and size.
+    pub stamp: Stamp,
+}
+
+impl Details {
+    fn of(stat: &rustix::fs::Stat) -> Self {
+        Self {
+            file_type: FileType::from_raw_mode(stat.st_mode),
+            permissions: (stat.st_mode & 0o777) as u16,
+            uid: stat.st_uid,
+            gid: stat.st_gid,
+            blocks: stat.st_blocks as u64,
+            stamp: Stamp::of(stat),
+        }
     }
 }
 

@@ -211,6 +211,11 @@ impl Catalog {
         Arc::clone(&self.snapshot)
     }
 
+    /// Returns the workspace.
+    pub fn workspace(&self) -> &Workspace {
+        &self.workspace
+    }
+
     /// Returns the directory that is followed.
     pub fn workspace_dir(&self) -> PathBuf {
         self.workspace.dir().to_owned()

@@ -3,7 +3,7 @@
 mod project;
 mod signac;
 
-pub use project::{LeafStyle, ProjectConfig, ViewConfig};
+pub use project::{LeafStyle, PROJECT_FILE, ProjectConfig, ViewConfig};
 pub use signac::{SCHEMA_VERSION, schema_version};
 
 use crate::fsx::FsError;

@@ -6,6 +6,9 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::Path;
 
+/// Name of the file, in the project's directory.
+pub const PROJECT_FILE: &str = "sweepfs.toml";
+
 /// What a project's `sweepfs.toml` says.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ProjectConfig {

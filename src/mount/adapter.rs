@@ -4,17 +4,19 @@
 //! lifetimes with explicit invalidation, cached link targets, and directories without `opendir`
 //! (so that their listings are cached too).
 
-use super::fs::{Attributes, DirEntry, FsError, Kind, Lifetime, ViewFs};
+use super::fs::{Attributes, DirEntry, FsError, Handles, Kind, Lifetime, OpenFile, ViewFs};
+use super::shown::MOMENT;
 use crate::fsx::TimeNs;
 use fuser::{
-    Errno, FileAttr, FileHandle, FileType, Filesystem, FopenFlags, Generation, INodeNo, InitFlags,
-    KernelConfig, OpenFlags, ReplyAttr, ReplyData, ReplyDirectory, ReplyDirectoryPlus, ReplyEmpty,
-    ReplyEntry, ReplyOpen, ReplyStatfs, ReplyXattr, Request,
+    BackingId, Errno, FileAttr, FileHandle, FileType, Filesystem, FopenFlags, Generation, INodeNo,
+    InitFlags, KernelConfig, LockOwner, OpenFlags, ReplyAttr, ReplyData, ReplyDirectory,
+    ReplyDirectoryPlus, ReplyEmpty, ReplyEntry, ReplyOpen, ReplyStatfs, ReplyXattr, Request,
 };
+use std::collections::HashMap;
 use std::ffi::OsStr;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// The kernel keeps what we invalidate ourselves this long.
@@ -34,10 +36,22 @@ pub(super) struct Adapter {
     gid: u32,
     /// The kernel caches listings if `opendir` is not implemented.
     without_opendir: bool,
+    /// The kernel reads files in jobs' directories by itself.
+    passthrough: bool,
+    xattr: bool,
+    handles: Handles,
+    backings: Mutex<Backings>,
+}
+
+/// What the kernel reads by itself: per inode, and per open file, which keeps it alive.
+#[derive(Debug, Default)]
+struct Backings {
+    of_inodes: HashMap<u64, Weak<BackingId>>,
+    of_handles: HashMap<u64, Arc<BackingId>>,
 }
 
 impl Adapter {
-    pub(super) fn new(fs: Arc<ViewFs>) -> Self {
+    pub(super) fn new(fs: Arc<ViewFs>, xattr: bool) -> Self {
         let (uid, gid) = (
             rustix::process::getuid().as_raw(),
             rustix::process::getgid().as_raw(),
@@ -47,29 +61,55 @@ impl Adapter {
             uid,
             gid,
             without_opendir: false,
+            passthrough: false,
+            xattr,
+            handles: Handles::default(),
+            backings: Mutex::default(),
         }
+    }
+
+    /// Lets the kernel read an open file by itself, if it can.
+    fn backing(&self, ino: u64, file: &OpenFile, reply: &ReplyOpen) -> Option<Arc<BackingId>> {
+        let OpenFile::Real { file, .. } = file else {
+            return None;
+        };
+        if !self.passthrough {
+            return None;
+        }
+        // All who have an inode open must share one.
+        let mut backings = locked(&self.backings);
+        if let Some(backing) = backings.of_inodes.get(&ino).and_then(Weak::upgrade) {
+            return Some(backing);
+        }
+        let backing = Arc::new(reply.open_backing(file).ok()?);
+        backings.of_inodes.insert(ino, Arc::downgrade(&backing));
+        Some(backing)
     }
 
     fn file_attr(&self, attributes: Attributes) -> FileAttr {
         let (kind, perm) = match attributes.kind {
             Kind::Dir => (FileType::Directory, 0o555),
             Kind::Link => (FileType::Symlink, 0o777),
+            Kind::File => (FileType::RegularFile, 0o444),
+            Kind::Pipe => (FileType::NamedPipe, 0o444),
+            Kind::Socket => (FileType::Socket, 0o444),
         };
+        let owner = attributes.owner;
         let time = system_time(attributes.modified);
         FileAttr {
             ino: INodeNo(attributes.ino),
             size: attributes.size_bytes,
-            blocks: 0,
+            blocks: attributes.blocks,
             atime: time,
             mtime: time,
             ctime: time,
             crtime: time,
             kind,
-            perm,
+            perm: owner.map_or(perm, |owner| owner.permissions),
             // 1 means "unknown" for directories; tools that count subdirectories rely on it.
             nlink: 1,
-            uid: self.uid,
-            gid: self.gid,
+            uid: owner.map_or(self.uid, |owner| owner.uid),
+            gid: owner.map_or(self.gid, |owner| owner.gid),
             rdev: 0,
             blksize: 4096,
             flags: 0,
@@ -83,9 +123,19 @@ impl Filesystem for Adapter {
             | InitFlags::FUSE_READDIRPLUS_AUTO
             | InitFlags::FUSE_CACHE_SYMLINKS
             | InitFlags::FUSE_PARALLEL_DIROPS
-            | InitFlags::FUSE_NO_OPENDIR_SUPPORT;
+            | InitFlags::FUSE_NO_OPENDIR_SUPPORT
+            | InitFlags::FUSE_AUTO_INVAL_DATA
+            | InitFlags::FUSE_PASSTHROUGH;
         let offered = wanted & config.capabilities();
         self.without_opendir = offered.contains(InitFlags::FUSE_NO_OPENDIR_SUPPORT);
+        // Only root may use it.
+        self.passthrough = offered.contains(InitFlags::FUSE_PASSTHROUGH)
+            && rustix::process::geteuid().is_root()
+            && config.set_max_stack_depth(1).is_ok();
+        let offered = match self.passthrough {
+            true => offered,
+            false => offered - InitFlags::FUSE_PASSTHROUGH,
+        };
         config
             .add_capabilities(offered)
             .map_err(|_| io::Error::other("the kernel withdrew a capability it offered"))
@@ -103,6 +153,8 @@ impl Filesystem for Adapter {
                     kind: Kind::Dir,
                     modified: 0,
                     size_bytes: 0,
+                    blocks: 0,
+                    owner: None,
                 };
                 reply.entry(&duration(lifetime), &self.file_attr(nothing), GENERATION);
             }
@@ -112,7 +164,9 @@ impl Filesystem for Adapter {
 
     fn getattr(&self, _: &Request, ino: INodeNo, _: Option<FileHandle>, reply: ReplyAttr) {
         match self.fs.attributes(ino.0) {
-            Ok(attributes) => reply.attr(&LONG, &self.file_attr(attributes)),
+            Ok((attributes, lifetime)) => {
+                reply.attr(&duration(lifetime), &self.file_attr(attributes));
+            }
             Err(error) => reply.error(errno(error)),
         }
     }
@@ -142,7 +196,7 @@ impl Filesystem for Adapter {
         offset: u64,
         mut reply: ReplyDirectory,
     ) {
-        let listed = self.fs.list(ino.0, offset, |entry| {
+        let listed = self.fs.list(ino.0, offset, false, |entry| {
             let kind = self.file_attr(entry.attributes).kind;
             reply.add(
                 INodeNo(entry.attributes.ino),
@@ -168,6 +222,7 @@ impl Filesystem for Adapter {
         let listed = self.fs.list(
             ino.0,
             offset,
+            true,
             |DirEntry {
                  name,
                  attributes,
@@ -209,16 +264,104 @@ impl Filesystem for Adapter {
         );
     }
 
-    fn getxattr(&self, _: &Request, _: INodeNo, _: &OsStr, _: u32, reply: ReplyXattr) {
-        // The kernel never asks again; otherwise `ls -l` would, three times per entry.
+    fn forget(&self, _: &Request, ino: INodeNo, nlookup: u64) {
+        self.fs.forget(ino.0, nlookup);
+    }
+
+    fn open(&self, _: &Request, ino: INodeNo, _: OpenFlags, reply: ReplyOpen) {
+        let file = match self.fs.open(ino.0) {
+            Ok(file) => Arc::new(file),
+            Err(error) => return reply.error(errno(error)),
+        };
+        let handle = self.handles.add(Arc::clone(&file));
+        if let Some(backing) = self.backing(ino.0, &file, &reply) {
+            reply.opened_passthrough(FileHandle(handle), FopenFlags::empty(), &backing);
+            locked(&self.backings).of_handles.insert(handle, backing);
+            return;
+        }
+        let flags = match *file {
+            OpenFile::Fact(_) => FopenFlags::FOPEN_DIRECT_IO,
+            OpenFile::Real { unchanged, .. } if unchanged => FopenFlags::FOPEN_KEEP_CACHE,
+            OpenFile::Real { .. } => FopenFlags::empty(),
+        };
+        reply.opened(FileHandle(handle), flags);
+    }
+
+    fn read(
+        &self,
+        _: &Request,
+        _: INodeNo,
+        fh: FileHandle,
+        offset: u64,
+        size: u32,
+        _: OpenFlags,
+        _: Option<LockOwner>,
+        reply: ReplyData,
+    ) {
+        let file = self.handles.get(fh.0).ok_or(FsError::Stale);
+        match file.and_then(|file| file.read(offset, size as usize)) {
+            Ok(bytes) => reply.data(&bytes),
+            Err(error) => reply.error(errno(error)),
+        }
+    }
+
+    fn flush(&self, _: &Request, _: INodeNo, _: FileHandle, _: LockOwner, reply: ReplyEmpty) {
         reply.error(Errno::ENOSYS);
     }
 
-    fn listxattr(&self, _: &Request, _: INodeNo, size: u32, reply: ReplyXattr) {
-        if size == 0 {
-            reply.size(0);
-        } else {
-            reply.data(&[]);
+    fn release(
+        &self,
+        _: &Request,
+        ino: INodeNo,
+        fh: FileHandle,
+        _: OpenFlags,
+        _: Option<LockOwner>,
+        _: bool,
+        reply: ReplyEmpty,
+    ) {
+        self.handles.remove(fh.0);
+        let mut backings = locked(&self.backings);
+        let closed = backings.of_handles.remove(&fh.0);
+        drop(closed);
+        let is_dead = |weak: &Weak<BackingId>| weak.strong_count() == 0;
+        if backings.of_inodes.get(&ino.0).is_some_and(is_dead) {
+            backings.of_inodes.remove(&ino.0);
+        }
+        drop(backings);
+        reply.ok();
+    }
+
+    fn getxattr(&self, _: &Request, ino: INodeNo, name: &OsStr, size: u32, reply: ReplyXattr) {
+        if !self.xattr {
+            // The kernel never asks again; otherwise `ls -l` would, three times per entry.
+            return reply.error(Errno::ENOSYS);
+        }
+        if !name.as_bytes().starts_with(b"user.sweepfs.") {
+            return reply.error(Errno::NO_XATTR);
+        }
+        match self.fs.xattrs(ino.0) {
+            Ok(all) => {
+                let mut named = all.into_iter();
+                match named.find(|(other, _)| other.as_bytes() == name.as_bytes()) {
+                    Some((_, value)) => reply_xattr(size, &value, reply),
+                    None => reply.error(Errno::NO_XATTR),
+                }
+            }
+            Err(error) => reply.error(errno(error)),
+        }
+    }
+
+    fn listxattr(&self, _: &Request, ino: INodeNo, size: u32, reply: ReplyXattr) {
+        let all = match self.xattr {
+            true => self.fs.xattrs(ino.0),
+            false => Ok(Vec::new()),
+        };
+        match all {
+            Ok(all) => {
+                let names: String = all.iter().map(|(name, _)| format!("{name}\0")).collect();
+                reply_xattr(size, names.as_bytes(), reply);
+            }
+            Err(error) => reply.error(errno(error)),
         }
     }
 
@@ -227,10 +370,25 @@ impl Filesystem for Adapter {
     }
 }
 
+fn reply_xattr(size: u32, bytes: &[u8], reply: ReplyXattr) {
+    if size == 0 {
+        reply.size(bytes.len() as u32);
+    } else if bytes.len() <= size as usize {
+        reply.data(bytes);
+    } else {
+        reply.error(Errno::ERANGE);
+    }
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 fn duration(lifetime: Lifetime) -> Duration {
     match lifetime {
         Lifetime::UntilChanged => LONG,
         Lifetime::Short => SHORT,
+        Lifetime::Moment => MOMENT,
         Lifetime::Over => Duration::ZERO,
     }
 }
@@ -243,6 +401,8 @@ fn errno(error: FsError) -> Errno {
         FsError::NotADirectory => Errno::ENOTDIR,
         FsError::NotALink => Errno::EINVAL,
         FsError::NameTooLong => Errno::ENAMETOOLONG,
+        FsError::IsADirectory => Errno::EISDIR,
+        FsError::Io(code) => code.map_or(Errno::EIO, Errno::from_i32),
     }
 }
 

@@ -3,11 +3,12 @@
 use super::adapter::Adapter;
 use super::fs::ViewFs;
 use super::mountpoint::{self, Made};
-use super::refresh::Refresher;
+use super::refresh::{Refresher, expire};
 use super::registry::{MountRecord, Registry, process_start};
 use super::watchdog::{Guard, WatchdogOptions};
-use super::{FS_NAME, MountError, Shown, host, preflight, table};
-use crate::catalog::Catalog;
+use super::{FS_NAME, MountError, Served, Shown, host, preflight, table};
+use crate::catalog::{Catalog, Store};
+use crate::config::{PROJECT_FILE, ProjectConfig};
 use crate::exec;
 use crate::fsx;
 use crate::report::{Event, Observer, with_causes};
@@ -51,6 +52,9 @@ pub struct MountOptions {
     /// Stay when the terminal goes.
     pub ignore_hangup: bool,
 }
+
+/// The jobs of a project, and where they are kept.
+pub type Loaded = (Catalog, Store);
 
 /// What came of a wish to mount.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -143,7 +147,7 @@ pub fn start(options: &MountOptions, observer: &dyn Observer) -> Result<Outcome,
 /// Runs as the daemon that [`start`] started; its messages go to `output`.
 pub fn serve_as_daemon(
     options: &MountOptions,
-    load: impl FnOnce(&dyn Observer) -> Result<Catalog, fsx::FsError>,
+    load: impl FnOnce(&dyn Observer) -> Result<Loaded, fsx::FsError>,
     output: impl Write + Send,
 ) -> Result<(), MountError> {
     // Not the leader of its group, so this cannot fail; it parts us from the terminal.
@@ -168,7 +172,7 @@ pub fn serve_as_daemon(
 /// the tree can be listed.
 pub fn serve(
     options: &MountOptions,
-    load: impl FnOnce() -> Result<Catalog, fsx::FsError>,
+    load: impl FnOnce() -> Result<Loaded, fsx::FsError>,
     ready: impl FnOnce(Outcome),
 ) -> Result<(), MountError> {
     let registry = Registry::new(&options.state_dir);
@@ -192,10 +196,10 @@ pub fn serve(
     let made = mountpoint::prepare(&options.mountpoint, &options.workspace)? == Made::Yes;
     let made_before = record.is_some_and(|record| record.made_mountpoint);
     let mounted = || {
-        let catalog = load()?;
-        let snapshot = catalog.snapshot();
+        let loaded = load()?;
+        let snapshot = loaded.0.snapshot();
         let (n_jobs, n_problems) = (snapshot.jobs().len(), snapshot.problems().len());
-        let mount = Mount::new(options, catalog, made || made_before)?;
+        let mount = Mount::new(options, loaded, made || made_before)?;
         Ok((mount, Outcome::Mounted { n_jobs, n_problems }))
     };
     let (mount, outcome) = match mounted() {
@@ -222,6 +226,7 @@ fn describe(live: &table::MountEntry, record: Option<&MountRecord>) -> String {
 
 /// A mount that is being served.
 struct Mount {
+    fs: Arc<ViewFs>,
     session: BackgroundSession,
     refresher: Refresher,
     guard: Guard,
@@ -231,10 +236,28 @@ struct Mount {
     signals: Receiver<()>,
 }
 
+impl MountOptions {
+    fn served(&self, catalog: &Catalog, store: Store) -> Result<Served, MountError> {
+        let served = Served {
+            shown: self.shown.clone(),
+            config: ProjectConfig::read(&self.project.join(PROJECT_FILE))?,
+            store: Some(store),
+            ..Served::new(catalog.workspace())
+        };
+        match &self.shown.tree {
+            Some(name) if !served.trees().contains(name) => Err(MountError::NoSuchTree {
+                name: name.clone(),
+                known: served.trees(),
+            }),
+            _ => Ok(served),
+        }
+    }
+}
+
 impl Mount {
     fn new(
         options: &MountOptions,
-        catalog: Catalog,
+        (catalog, store): Loaded,
         made_mountpoint: bool,
     ) -> Result<Self, MountError> {
         let refused = |cause| MountError::Refused {
@@ -242,7 +265,8 @@ impl Mount {
             cause,
         };
         let started = fsx::time_ns(SystemTime::now());
-        let fs = Arc::new(ViewFs::new(catalog.snapshot(), &options.workspace, started));
+        let served = options.served(&catalog, store)?;
+        let fs = Arc::new(ViewFs::new(catalog.snapshot(), served, started));
         let registry = Registry::new(&options.state_dir);
         let watched = WatchdogOptions {
             mountpoint: options.mountpoint.clone(),
@@ -253,7 +277,7 @@ impl Mount {
         let signals = catch_signals(options.ignore_hangup).map_err(refused)?;
         abort_on_panic();
         let session = Session::new(
-            Adapter::new(Arc::clone(&fs)),
+            Adapter::new(Arc::clone(&fs), options.shown.xattr),
             &options.mountpoint,
             &config(options),
         )
@@ -278,11 +302,12 @@ impl Mount {
         registry.write(&record)?;
         let refresher = Refresher::new(
             catalog,
-            fs,
+            Arc::clone(&fs),
             session.notifier(),
             Duration::from_millis(options.refresh_ms),
         );
         Ok(Self {
+            fs,
             session,
             refresher,
             guard,
@@ -295,6 +320,8 @@ impl Mount {
 
     fn run(self) -> Result<(), MountError> {
         let refresher = self.refresher;
+        let (fs, notifier) = (Arc::clone(&self.fs), self.session.notifier());
+        std::thread::spawn(move || expire(&fs, &notifier));
         std::thread::spawn(move || refresher.run());
         let ended = self.signals;
         while ended.recv_timeout(TICK) == Err(RecvTimeoutError::Timeout) {

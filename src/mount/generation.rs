@@ -2,11 +2,15 @@
 
 use super::cookie::After;
 use super::fs::FsError;
-use crate::catalog::{JobIdx, Snapshot};
+use super::nodes::PassingNode;
+use super::shown::Served;
+use super::tops::{ShownTree, Top, TopKind, auto_tree, tops};
+use crate::catalog::{JobIdx, LiveFacts, Snapshot};
+use crate::config::LeafStyle;
 use crate::fsx::TimeNs;
-use crate::view::{HASH_BITS, Node, NodeIdx, Shape, Tree, default_paths, path_hash};
+use crate::view::{ByIndex, HASH_BITS, Node, NodeIdx, Tree};
 use std::collections::BTreeSet;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 /// Inode number of the root.
 pub const ROOT: u64 = 1;
@@ -31,76 +35,94 @@ pub struct Changes {
 /// One state of everything that is served.
 #[derive(Debug)]
 pub(super) struct Generation {
+    /// Differs from that of every other generation.
+    pub(super) serial: u64,
     pub(super) snapshot: Arc<Snapshot>,
-    pub(super) view: Tree,
+    pub(super) tops: Vec<Top>,
+    /// The one of [`Self::tops`] that is the root itself.
+    pub(super) only: Option<usize>,
+    pub(super) by: Arc<ByIndex>,
+    /// What lies below states and labels.
+    auto: OnceLock<Arc<ShownTree>>,
+    leaf: LeafStyle,
     /// When the newest job was created.
     pub(super) newest: TimeNs,
 }
 
-/// The directories above the trees.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Top {
-    Root,
-    View,
-    Id,
-}
-
 /// A resolved inode number.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) enum Inode {
     Root,
-    IdDir,
+    /// The directory of all ids.
+    Ids,
     IdLink(JobIdx),
-    InView(NodeIdx),
+    InTree(usize, NodeIdx),
     Alias,
-}
-
-impl Top {
-    /// The entries of the root in the order of listing.
-    pub(super) const LISTED: [Self; 2] = [Self::View, Self::Id];
-
-    pub(super) fn name(self) -> &'static str {
-        match self {
-            Self::Root => "",
-            Self::View => "view",
-            Self::Id => "id",
-        }
-    }
-
-    pub(super) fn named(name: &[u8]) -> Option<Self> {
-        Self::LISTED
-            .into_iter()
-            .find(|top| top.name().as_bytes() == name)
-    }
-
-    pub(super) fn ino(self) -> u64 {
-        match self {
-            Self::Root => ROOT,
-            Self::View | Self::Id => path_hash(ROOT, self.name().as_bytes()),
-        }
-    }
+    Passing(Arc<PassingNode>),
 }
 
 impl Generation {
-    pub(super) fn new(snapshot: Arc<Snapshot>, started: TimeNs) -> Self {
-        let modified = |job: JobIdx| snapshot.jobs()[job as usize].modified;
-        let view = Tree::build(
-            default_paths(&snapshot, &snapshot.all()),
-            Shape::Full,
-            Top::View.ino(),
-            modified,
-        );
-        let newest = snapshot
-            .jobs()
-            .iter()
-            .map(|job| job.modified)
-            .max()
-            .unwrap_or(started);
+    pub(super) fn new(
+        serial: u64,
+        snapshot: Arc<Snapshot>,
+        served: &Served,
+        live: &LiveFacts,
+        started: TimeNs,
+    ) -> Self {
+        let (tops, only) = tops(&snapshot, served, live);
+        let modified = snapshot.jobs().iter().map(|job| job.modified);
+        let newest = modified.max().unwrap_or(started);
         Self {
-            view,
+            serial,
+            tops,
+            only,
+            by: Arc::new(ByIndex::new(Arc::clone(&snapshot))),
+            auto: OnceLock::new(),
+            leaf: served.shown.leaf,
             newest,
             snapshot,
         }
+    }
+
+    /// Returns the tree of default paths.
+    pub(super) fn auto(&self) -> &Arc<ShownTree> {
+        self.auto
+            .get_or_init(|| Arc::new(auto_tree(&self.snapshot, self.leaf, 0)))
+    }
+
+    pub(super) fn top(&self, name: &[u8]) -> Option<&Top> {
+        self.tops.iter().find(|top| *top.name == *name)
+    }
+
+    /// Returns a tree of the root by its place.
+    pub(super) fn tree(&self, top: usize) -> &Arc<ShownTree> {
+        match &self.tops[top].kind {
+            TopKind::Tree(tree) => tree,
+            _ => self.auto(),
+        }
+    }
+
+    fn trees(&self) -> impl Iterator<Item = (usize, &Top, &Arc<ShownTree>)> {
+        self.tops
+            .iter()
+            .enumerate()
+            .filter_map(|(i, top)| match &top.kind {
+                TopKind::Tree(tree) => Some((i, top, tree)),
+                _ => None,
+            })
+    }
+
+    /// Finds a node of a tree that lasts.
+    pub(super) fn find(&self, ino: u64) -> Option<(usize, NodeIdx)> {
+        self.trees()
+            .find_map(|(i, _, tree)| Some((i, tree.tree.find(ino)?)))
+    }
+
+    /// Returns the directory of all ids.
+    pub(super) fn ids(&self) -> Option<&Top> {
+        self.tops
+            .iter()
+            .find(|top| matches!(top.kind, TopKind::Ids))
     }
 
     pub(super) fn id_ino(&self, job: JobIdx) -> u64 {
@@ -116,28 +138,23 @@ impl Generation {
 
     /// Tells this generation from those before and after it.
     pub(super) fn tag(&self) -> u8 {
-        self.snapshot.generation() as u8
+        self.serial as u8
     }
 
     /// Returns the key of an entry in a listing's cookie.
-    pub(super) fn after(&self, dir: Inode, position: u32) -> After {
+    pub(super) fn after(&self, dir: &Inode, position: u32) -> After {
         After::Entry(match dir {
-            Inode::InView(dir) => self.view.hash(self.view.entries(dir).start + position),
-            Inode::IdDir => self.id_key(position),
-            Inode::Root | Inode::IdLink(_) | Inode::Alias => Top::LISTED[position as usize].ino(),
+            Inode::InTree(top, dir) => {
+                let tree = &self.tree(*top).tree;
+                tree.hash(tree.entries(*dir).start + position)
+            }
+            Inode::Ids => self.id_key(position),
+            _ => self.tops[position as usize].ino,
         })
     }
 
     /// Returns how many of `.` and `..` were listed, and the position of the next entry.
-    pub(super) fn position(&self, dir: Inode, after: After) -> Result<(usize, u32), FsError> {
-        let is_link = match dir {
-            Inode::IdLink(_) | Inode::Alias => true,
-            Inode::InView(node) => matches!(self.view.node(node), Node::Leaf(_)),
-            Inode::Root | Inode::IdDir => false,
-        };
-        if is_link {
-            return Err(FsError::NotADirectory);
-        }
+    pub(super) fn position(&self, dir: &Inode, after: After) -> Result<(usize, u32), FsError> {
         let key = match after {
             After::Nothing => return Ok((0, 0)),
             After::Dot => return Ok((1, 0)),
@@ -145,22 +162,20 @@ impl Generation {
             After::Entry(key) => key,
         };
         let last = match dir {
-            Inode::InView(dir) => {
-                let entry = self
-                    .view
-                    .find(key)
-                    .filter(|&entry| self.view.parent(entry) == dir);
-                entry.map(|entry| entry - self.view.entries(dir).start)
+            Inode::InTree(top, dir) => {
+                let tree = &self.tree(*top).tree;
+                let entry = tree.find(key).filter(|&entry| tree.parent(entry) == *dir);
+                entry.map(|entry| entry - tree.entries(*dir).start)
             }
-            Inode::IdDir => {
+            Inode::Ids => {
                 let jobs = self.snapshot.jobs();
                 let job = jobs.partition_point(|job| job.id.leading_u64() >> ID_KEY_SHIFT < key);
                 Some(job as JobIdx)
                     .filter(|_| job < jobs.len() && self.id_key(job as JobIdx) == key)
             }
-            Inode::Root | Inode::IdLink(_) | Inode::Alias => (0..)
-                .zip(Top::LISTED)
-                .find(|(_, top)| top.ino() == key)
+            _ => (0..)
+                .zip(&self.tops)
+                .find(|(_, top)| top.ino == key)
                 .map(|(i, _)| i),
         };
         last.map(|last| (2, last + 1)).ok_or(FsError::Stale)
@@ -171,67 +186,53 @@ impl Generation {
         self.snapshot.jobs()[job as usize].id.leading_u64() >> ID_KEY_SHIFT
     }
 
-    pub(super) fn n_entries(&self, inode: Inode) -> u32 {
+    pub(super) fn n_entries(&self, inode: &Inode) -> u32 {
         match inode {
-            Inode::Root => Top::LISTED.len() as u32,
-            Inode::IdDir => self.snapshot.jobs().len() as u32,
-            Inode::InView(node) => self.view.entries(node).len() as u32,
-            Inode::IdLink(_) | Inode::Alias => 0,
+            Inode::Root => self.tops.len() as u32,
+            Inode::Ids => self.snapshot.jobs().len() as u32,
+            Inode::InTree(top, node) => self.tree(*top).tree.entries(*node).len() as u32,
+            Inode::IdLink(_) | Inode::Alias | Inode::Passing(_) => 0,
         }
     }
 
     pub(super) fn changes(&self, new: &Self) -> Changes {
         let mut changes = Changes::default();
-        self.add_view_changes(new, &mut changes);
+        self.add_top_changes(new, &mut changes);
+        new.add_top_changes(self, &mut changes);
+        for (_, top, tree) in self.trees() {
+            match new.trees().find(|(_, other, _)| other.ino == top.ino) {
+                Some((_, _, now)) => {
+                    let difference = Difference {
+                        old: (self, tree),
+                        new: (new, now),
+                    };
+                    difference.add_to(&mut changes);
+                }
+                // Processes may be inside of what is gone.
+                None => changes
+                    .contents
+                    .extend((0..tree.tree.len() as NodeIdx).map(|node| tree.tree.hash(node))),
+            }
+        }
         self.add_id_changes(new, &mut changes);
         if self.newest != new.newest {
-            changes.attributes.extend([ROOT, Top::Id.ino()]);
+            changes.attributes.insert(ROOT);
+            changes.attributes.extend(self.ids().map(|top| top.ino));
         }
         changes
     }
 
-    fn add_view_changes(&self, new: &Self, changes: &mut Changes) {
-        for node in 0..self.view.len() as NodeIdx {
-            let ino = self.view.hash(node);
-            match new.view.find(ino) {
-                Some(now) => self.add_node_change(node, new, now, changes),
-                None => {
-                    changes.add_entry(&self.view, node, &new.view);
-                    // A process inside keeps the inode, and the path may come back.
-                    changes.contents.insert(ino);
-                }
-            }
+    /// Adds the directories of the root that another generation has not, or not of that kind.
+    fn add_top_changes(&self, other: &Self, changes: &mut Changes) {
+        if self.only.is_some() {
+            return;
         }
-        for node in 1..new.view.len() as NodeIdx {
-            if self.view.find(new.view.hash(node)).is_none() {
-                changes.add_entry(&new.view, node, &self.view);
+        for top in &self.tops {
+            let same = |kind: &TopKind| kind.is_lasting() == top.kind.is_lasting();
+            if !other.top(&top.name).is_some_and(|other| same(&other.kind)) {
+                changes.entries.insert((ROOT, top.name.clone()));
+                changes.contents.insert(ROOT);
             }
-        }
-    }
-
-    fn add_node_change(&self, node: NodeIdx, new: &Self, now: NodeIdx, changes: &mut Changes) {
-        let ino = self.view.hash(node);
-        let job = |generation: &Self, job: JobIdx| generation.snapshot.jobs()[job as usize];
-        match (self.view.node(node), new.view.node(now)) {
-            (Node::Leaf(before), Node::Leaf(after)) if job(self, before) == job(new, after) => {}
-            (Node::Leaf(_), Node::Leaf(_)) => {
-                changes.contents.insert(ino);
-            }
-            (Node::Dir { newest: before }, Node::Dir { newest: after }) => {
-                // Also another order: a reader half-way through would skip or repeat entries.
-                if !self
-                    .view
-                    .entries(node)
-                    .map(|entry| self.view.hash(entry))
-                    .eq(new.view.entries(now).map(|entry| new.view.hash(entry)))
-                {
-                    changes.contents.insert(ino);
-                }
-                if before.map(|b| job(self, b).modified) != after.map(|a| job(new, a).modified) {
-                    changes.attributes.insert(ino);
-                }
-            }
-            _ => changes.add_entry(&self.view, node, &new.view),
         }
     }
 
@@ -239,10 +240,10 @@ impl Generation {
         let mut add = |from: &Self, to: &Self| {
             for (job, entry) in (0..).zip(from.snapshot.jobs()) {
                 let other = to.snapshot.find(&entry.id);
-                if other.is_none() {
+                if let (None, Some(ids)) = (other, from.ids()) {
                     let name = entry.id.to_string().into_bytes();
-                    changes.entries.insert((Top::Id.ino(), name.into()));
-                    changes.contents.insert(Top::Id.ino());
+                    changes.entries.insert((ids.ino, name.into()));
+                    changes.contents.insert(ids.ino);
                 }
                 let same = |other| to.snapshot.jobs()[other as usize].modified == entry.modified;
                 if !other.is_some_and(same) {
@@ -252,6 +253,63 @@ impl Generation {
         };
         add(self, new);
         add(new, self);
+    }
+}
+
+/// Two states of a tree.
+struct Difference<'a> {
+    old: (&'a Generation, &'a ShownTree),
+    new: (&'a Generation, &'a ShownTree),
+}
+
+impl Difference<'_> {
+    fn add_to(&self, changes: &mut Changes) {
+        let (old, new) = (&self.old.1.tree, &self.new.1.tree);
+        let same_leaves = self.old.1.leaf == self.new.1.leaf;
+        for node in 0..old.len() as NodeIdx {
+            let ino = old.hash(node);
+            match new.find(ino) {
+                Some(_) if !same_leaves && matches!(old.node(node), Node::Leaf(_)) => {
+                    changes.add_entry(old, node, new);
+                    changes.contents.insert(ino);
+                }
+                Some(now) => self.add_node(node, now, changes),
+                None => {
+                    changes.add_entry(old, node, new);
+                    // A process inside keeps the inode, and the path may come back.
+                    changes.contents.insert(ino);
+                }
+            }
+        }
+        for node in 1..new.len() as NodeIdx {
+            if old.find(new.hash(node)).is_none() {
+                changes.add_entry(new, node, old);
+            }
+        }
+    }
+
+    fn add_node(&self, node: NodeIdx, now: NodeIdx, changes: &mut Changes) {
+        let (old, new) = (&self.old.1.tree, &self.new.1.tree);
+        let ino = old.hash(node);
+        let before = |job: JobIdx| self.old.0.snapshot.jobs()[job as usize];
+        let after = |job: JobIdx| self.new.0.snapshot.jobs()[job as usize];
+        match (old.node(node), new.node(now)) {
+            (Node::Leaf(a), Node::Leaf(b)) if before(a) == after(b) => {}
+            (Node::Leaf(_), Node::Leaf(_)) => {
+                changes.contents.insert(ino);
+            }
+            (Node::Dir { newest: a }, Node::Dir { newest: b }) => {
+                // Also another order: a reader half-way through would skip or repeat entries.
+                let entries = old.entries(node).map(|entry| old.hash(entry));
+                if !entries.eq(new.entries(now).map(|entry| new.hash(entry))) {
+                    changes.contents.insert(ino);
+                }
+                if a.map(|a| before(a).modified) != b.map(|b| after(b).modified) {
+                    changes.attributes.insert(ino);
+                }
+            }
+            _ => changes.add_entry(old, node, new),
+        }
     }
 }
 

@@ -7,25 +7,30 @@
 mod adapter;
 mod cookie;
 mod daemon;
+mod facts;
 mod fs;
 mod generation;
 mod mountpoint;
+mod nodes;
 mod path_text;
+mod places;
 mod preflight;
 mod refresh;
 mod registry;
 mod shown;
 mod table;
+mod tops;
 mod watch;
 mod watchdog;
+mod xattrs;
 
-pub use daemon::{MountOptions, Outcome, parse_argument, serve, serve_as_daemon, start};
-pub use fs::{Attributes, DirEntry, FsError, Kind, Lifetime, ViewFs};
+pub use daemon::{Loaded, MountOptions, Outcome, parse_argument, serve, serve_as_daemon, start};
+pub use fs::{Attributes, DirEntry, Due, FsError, Kind, Lifetime, OpenFile, Owner, ViewFs};
 pub use generation::{Changes, ROOT};
 pub use mountpoint::{default_mountpoint, resolve_mountpoint};
 pub use preflight::{Check, Verdict, checks};
 pub use registry::{MountRecord, MountState, Registry};
-pub use shown::Shown;
+pub use shown::{MOMENT, Served, Shown};
 pub use watchdog::{WatchdogOptions, watch};
 
 use crate::exec::ExecError;
@@ -46,6 +51,17 @@ pub enum MountError {
     /// A helper program failed.
     #[error(transparent)]
     Exec(#[from] ExecError),
+    /// The project's settings cannot be used.
+    #[error(transparent)]
+    Config(#[from] crate::config::ConfigError),
+    /// There is no tree of that name.
+    #[error("there is no tree `{name}`")]
+    NoSuchTree {
+        /// What was asked for.
+        name: String,
+        /// What there is.
+        known: Vec<String>,
+    },
     /// A part of FUSE is missing.
     #[error("cannot mount: {what}")]
     Missing {
@@ -141,6 +157,7 @@ impl MountError {
             Self::Refused { .. } => {
                 Some("`sweepfs doctor` checks everything a mount needs".to_owned())
             }
+            Self::NoSuchTree { known, .. } => Some(format!("there are {}", known.join(", "))),
             Self::NotMounted(_) => Some("`sweepfs mounts` lists what is mounted".to_owned()),
             Self::File(error)
                 if matches!(error.action, "create the directory" | "find the directory") =>

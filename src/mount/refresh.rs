@@ -156,6 +156,22 @@ impl Refresher {
     }
 }
 
+/// Makes the kernel forget what is good for a moment only, until the process ends.
+pub(super) fn expire(fs: &ViewFs, notifier: &Notifier) -> ! {
+    loop {
+        let due = fs.wait_until_due(IDLE);
+        for ino in &due.listings {
+            report(notifier.inval_inode(INodeNo(*ino), 0, 0));
+        }
+        for (parent, name) in &due.entries {
+            report(notifier.inval_entry(INodeNo(*parent), OsStr::from_bytes(name)));
+        }
+    }
+}
+
+/// How often to look whether the kernel knows too much.
+const IDLE: Duration = Duration::from_secs(1);
+
 /// Makes the kernel forget what changed. Must not be called while handling a request.
 ///
 /// Entries first: that waits for listings under way in their directory, whose answers would

@@ -105,7 +105,8 @@ pub struct Workspace {
 }
 
 impl Workspace {
-    fn of_project(root: &Path) -> Self {
+    /// The workspace of a project's directory, whether it exists or not.
+    pub fn of_project(root: &Path) -> Self {
         Self {
             project_root: root.to_owned(),
             dir: root.join("workspace"),

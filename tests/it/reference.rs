@@ -8,7 +8,7 @@ use crate::support::tree::{LATER, list, load, serve, walk_view};
 use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
-use sweepfs::mount::{Kind, ROOT, ViewFs};
+use sweepfs::mount::{Kind, Lifetime, ROOT, ViewFs};
 use sweepfs::pyjson::{Value, dumps, parse, view_str};
 use sweepfs::statepoint::{Key, Leaf, StatePoint, visit};
 
@@ -191,12 +191,17 @@ impl KernelCache {
         let listed = list(fs, dir, 100).unwrap();
         self.listings
             .insert(dir, listed.iter().map(|(name, _)| name.clone()).collect());
-        self.times.insert(dir, fs.attributes(dir).unwrap().modified);
+        self.times
+            .insert(dir, fs.attributes(dir).unwrap().0.modified);
         for (name, attributes) in listed {
+            let (_, lifetime) = fs.lookup(dir, &name).unwrap();
+            if lifetime != Lifetime::UntilChanged {
+                continue;
+            }
             self.entries.insert((dir, name), attributes.ino);
             match attributes.kind {
                 Kind::Dir => self.fill(fs, attributes.ino),
-                Kind::Link => {
+                _ => {
                     self.times.insert(attributes.ino, attributes.modified);
                     self.targets
                         .insert(attributes.ino, fs.readlink(attributes.ino).unwrap());
@@ -245,7 +250,7 @@ impl KernelCache {
             assert_eq!(fs.readlink(*ino).as_ref(), Ok(&self.targets[ino]));
         }
         for ino in self.times.keys().filter(exists) {
-            assert_eq!(fs.attributes(*ino).unwrap().modified, self.times[ino]);
+            assert_eq!(fs.attributes(*ino).unwrap().0.modified, self.times[ino]);
         }
         for ino in self.listings.keys().filter(exists) {
             let now = list(fs, *ino, 100)

@@ -293,7 +293,7 @@ fn listings_are_of_one_moment() {
     let (mut names, mut offset) = (Vec::new(), 0);
     for round in 0.. {
         let n_before = names.len();
-        fs.list(a.ino, offset, |entry| {
+        fs.list(a.ino, offset, false, |entry| {
             let full = names.len() == n_before + 7;
             if !full {
                 names.push(String::from_utf8_lossy(entry.name).into_owned());
@@ -333,7 +333,7 @@ fn two_listings_of_one_directory_do_not_disturb_each_other() {
     let (dir, _) = fs.lookup(sweepfs::mount::ROOT, b"id").unwrap();
     let page = |offset: u64, n: usize| {
         let mut entries = Vec::new();
-        fs.list(dir.ino, offset, |entry| {
+        fs.list(dir.ino, offset, false, |entry| {
             let full = entries.len() == n;
             if !full {
                 entries.push((
@@ -444,7 +444,10 @@ fn limits() {
     let open = env.path().join("open");
     env.run(&root, &["mount", "--allow-other", open.to_str().unwrap()])
         .success();
-    assert_eq!(String::from_utf8_lossy(&look(&open).stdout), "id\nview\n");
+    assert_eq!(
+        String::from_utf8_lossy(&look(&open).stdout),
+        "by\nid\nlabel\nstatus\nview\n"
+    );
     kill(daemon_pid(&env, &views), "KILL");
     wait_until_plain(&views);
 }

@@ -48,7 +48,15 @@ const MODULES: &[(&str, &[&str])] = &[
     (
         "mount",
         &[
-            "catalog", "config", "fsx", "exec", "filter", "report", "view", "workflow",
+            "catalog",
+            "config",
+            "fsx",
+            "exec",
+            "filter",
+            "report",
+            "view",
+            "workflow",
+            "workspace",
         ],
     ),
     (

@@ -40,7 +40,10 @@ pub(in crate::cli) fn run(context: &Context<'_>, args: &MountArgs) -> Result<Exi
     let observer = context.term.progress();
     if args.foreground {
         let store = Store::new(&workspace, context.cache_dir().as_deref());
-        let load = || Catalog::load(&workspace, Some(&store), now(), &observer);
+        let load = || {
+            let catalog = Catalog::load(&workspace, Some(&store), now(), &observer)?;
+            Ok((catalog, store.clone()))
+        };
         mount::serve(&options, load, |outcome| {
             announce(context, &options, outcome);
         })?;
@@ -84,7 +87,10 @@ pub(in crate::cli) fn serve(context: &Context<'_>, args: &ServeArgs) -> Result<E
     let store = Store::new(&workspace, context.cache_dir().as_deref());
     mount::serve_as_daemon(
         &options,
-        |observer| Catalog::load(&workspace, Some(&store), now(), observer),
+        |observer| {
+            let catalog = Catalog::load(&workspace, Some(&store), now(), observer)?;
+            Ok((catalog, store.clone()))
+        },
         io::stdout(),
     )?;
     Ok(Exit::Done)

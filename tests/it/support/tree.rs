@@ -4,10 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 use sweepfs::catalog::{Catalog, LiveFacts, Snapshot};
-use sweepfs::mount::{Attributes, FsError, Kind, ROOT, ViewFs};
+use sweepfs::mount::{Attributes, FsError, Kind, ROOT, Served, ViewFs};
 use sweepfs::report::Silent;
 use sweepfs::view::{Node, NodeIdx, PathSpec, Shape, Tree, spec_paths};
-use sweepfs::workspace::Project;
+use sweepfs::workspace::{Project, Workspace};
 
 /// A time after everything that happens in a test, so that listings are trusted.
 pub(crate) const LATER: i64 = i64::MAX / 2;
@@ -23,7 +23,8 @@ pub(crate) fn load(root: &Path) -> Catalog {
 }
 
 pub(crate) fn serve(snapshot: Arc<Snapshot>) -> ViewFs {
-    ViewFs::new(snapshot, Path::new("/project/workspace"), 0)
+    let workspace = Workspace::of_project(Path::new("/project"));
+    ViewFs::new(snapshot, Served::new(&workspace), 0)
 }
 
 /// Lists a directory, `.` and `..` left out; every page holds at most `page` entries.
@@ -35,7 +36,7 @@ pub(crate) fn list(
     let (mut entries, mut offset) = (Vec::new(), 0);
     loop {
         let mut n_taken = 0;
-        fs.list(ino, offset, |entry| {
+        fs.list(ino, offset, false, |entry| {
             if n_taken == page {
                 return true;
             }
@@ -76,11 +77,14 @@ fn walk(
             fs.lookup(dir, &name).map(|(found, _)| found),
             Ok(attributes)
         );
-        assert_eq!(fs.attributes(attributes.ino), Ok(attributes));
+        assert_eq!(
+            fs.attributes(attributes.ino).map(|(found, _)| found),
+            Ok(attributes)
+        );
         let path = format!("{prefix}{}", String::from_utf8_lossy(&name));
         match attributes.kind {
             Kind::Dir => walk(fs, attributes.ino, &format!("{path}/"), leaves, inodes),
-            Kind::Link => {
+            _ => {
                 assert!(inodes.insert(attributes.ino), "one inode, two links");
                 let target = String::from_utf8(fs.readlink(attributes.ino).unwrap()).unwrap();
                 assert_eq!(attributes.size_bytes, target.len() as u64);
@@ -110,12 +114,13 @@ pub(crate) fn spec_tree(root: &Path, spec: &str) -> Result<Tree, String> {
         .map_err(|error| message(error.to_string(), error.hint().map(str::to_owned)))?;
     let workspace = Project::discover(root).unwrap().workspace();
     let snapshot = load(root).snapshot();
-    let facts = LiveFacts::new(&workspace, snapshot.clone(), None);
-    let paths = facts.ask(LATER, 0, |facts| {
+    let facts = LiveFacts::new(&workspace, None);
+    let paths = facts.ask(&snapshot, LATER, 0, |facts| {
         Ok(spec_paths(&snapshot, facts, &snapshot.all(), &spec))
     });
     let paths = paths
         .unwrap()
+        .0
         .map_err(|error| message(error.to_string(), error.hint()))?;
     Ok(Tree::build(paths, Shape::Full, 7, |_| 0))
 }
