@@ -66,7 +66,7 @@ struct Pieces {
     prefix: &'static str,
     /// The digits before the point, which are grouped.
     digits: String,
-    rest: String,
+    rest: PyStr,
 }
 
 impl FormatSpec {
@@ -210,7 +210,7 @@ impl FormatSpec {
             sign: self.sign_of(negative),
             prefix,
             digits,
-            rest: String::new(),
+            rest: PyStr::default(),
         }))
     }
 
@@ -232,13 +232,10 @@ impl FormatSpec {
         let Int::Small(code_point @ 0..=0x10_FFFF) = *int else {
             return Err(self.error(value, "no character has this number"));
         };
-        let Some(character) = char::from_u32(code_point as u32) else {
-            let mut bytes = Vec::new();
-            push_code_point(&mut bytes, code_point as u32);
-            return Ok(PyStr::from_encoded(bytes));
-        };
+        let mut character = Vec::new();
+        push_code_point(&mut character, code_point as u32);
         Ok(self.laid_out(Pieces {
-            rest: character.to_string(),
+            rest: PyStr::from_encoded(character),
             ..Pieces::default()
         }))
     }
@@ -270,7 +267,7 @@ impl FormatSpec {
             sign: self.sign_of(negative),
             prefix: "",
             digits: digits.to_owned(),
-            rest: format!("{rest}{percent}"),
+            rest: format!("{rest}{percent}").into(),
         })
     }
 
@@ -299,7 +296,7 @@ impl FormatSpec {
             Align::Right
         };
         let align = self.align.unwrap_or(usual);
-        let n_other = sign.len() + prefix.len() + rest.chars().count();
+        let n_other = sign.len() + prefix.len() + rest.code_points().count();
         let n_digits_min = match fill == '0' && align == Align::AfterSign {
             true => self.width.saturating_sub(n_other),
             false => 0,
@@ -310,12 +307,21 @@ impl FormatSpec {
         };
         let n_fill = self.width.saturating_sub(n_other + digits.len());
         let padding = |n: usize| fill.to_string().repeat(n);
-        if align == Align::AfterSign {
-            return format!("{sign}{prefix}{}{digits}{rest}", padding(n_fill)).into();
-        }
-        let (n_left, n_right) = split_fill(align, n_fill);
-        let (left, right) = (padding(n_left), padding(n_right));
-        format!("{left}{sign}{prefix}{digits}{rest}{right}").into()
+        let (n_left, n_inside, n_right) = match align {
+            Align::AfterSign => (0, n_fill, 0),
+            _ => {
+                let (n_left, n_right) = split_fill(align, n_fill);
+                (n_left, 0, n_right)
+            }
+        };
+        let before = format!(
+            "{}{sign}{prefix}{}{digits}",
+            padding(n_left),
+            padding(n_inside)
+        );
+        let right = padding(n_right);
+        let parts = [before.as_bytes(), rest.as_bytes(), right.as_bytes()];
+        PyStr::from_encoded(parts.concat())
     }
 
     /// Puts separators between digits, with zeros before them up to a width; a group that the
@@ -473,6 +479,7 @@ mod tests {
         check("3", "^5", "  3  ");
         check("-3", "*=5", "-***3");
         check("65", "c", "A");
+        check("233", "05c", "0000é");
         check(
             "123456789012345678901234567890",
             "x",
