@@ -1,6 +1,7 @@
 //! What went wrong, as a message, hints and an exit code.
 
 use crate::catalog::FactsError;
+use crate::config::ConfigError;
 use crate::filter::FilterError;
 use crate::fsx::FsError;
 use crate::mount::MountError;
@@ -132,6 +133,16 @@ impl From<ProjectError> for CliError {
             }
             ProjectError::Fs(_) => None,
         };
+        Self {
+            hint,
+            ..Self::failed(error)
+        }
+    }
+}
+
+impl From<ConfigError> for CliError {
+    fn from(error: ConfigError) -> Self {
+        let hint = error.hint().map(str::to_owned);
         Self {
             hint,
             ..Self::failed(error)

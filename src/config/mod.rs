@@ -26,4 +26,28 @@ pub enum ConfigError {
         /// What it says.
         text: String,
     },
+    /// `sweepfs.toml` has a mistake.
+    #[error("`{}`, line {line}, column {column}: {message}", path.display())]
+    Invalid {
+        /// The file.
+        path: PathBuf,
+        /// The line, from 1.
+        line: usize,
+        /// The column in characters, from 1.
+        column: usize,
+        /// What is wrong.
+        message: String,
+        /// What the user can do about it.
+        hint: Option<String>,
+    },
+}
+
+impl ConfigError {
+    /// Returns what the user can do about it.
+    pub fn hint(&self) -> Option<&str> {
+        match self {
+            Self::Invalid { hint, .. } => hint.as_deref(),
+            Self::Read(_) | Self::NotText(_) | Self::BadVersion { .. } => None,
+        }
+    }
 }
