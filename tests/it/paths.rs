@@ -795,3 +795,46 @@ fn a_spec_that_is_none_says_where() {
     );
     check("x\0", "no name can hold NUL at column 2");
 }
+
+/// The rows of the first table of a page: what stands in code marks, by cell.
+fn example_rows(page: &str) -> Vec<(Vec<String>, String)> {
+    let rows = page
+        .lines()
+        .skip_while(|line| !line.starts_with("| spec "))
+        .skip(2)
+        .take_while(|line| line.starts_with('|'));
+    let in_code = |cell: &str| {
+        cell.split('`')
+            .skip(1)
+            .step_by(2)
+            .map(str::to_owned)
+            .collect::<Vec<_>>()
+    };
+    rows.map(|row| {
+        let cells: Vec<_> = row.split('|').collect();
+        (in_code(cells[1]), in_code(cells[2]).concat())
+    })
+    .collect()
+}
+
+#[test]
+fn the_examples_of_the_documentation_are_true() {
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/views.md");
+    let page = std::fs::read_to_string(page).unwrap();
+    let statepoint = page.lines().find(|line| line.starts_with('{')).unwrap();
+    let document = page.split("the document `").nth(1).unwrap();
+    let document = document.split('`').next().unwrap();
+    let (_env, root) = project_of(&[statepoint]);
+    let job = std::fs::read_dir(root.join("workspace")).unwrap().next();
+    let job = job.unwrap().unwrap().path();
+    std::fs::write(job.join("signac_job_document.json"), document).unwrap();
+    let rows = example_rows(&page);
+    assert!(rows.len() > 10);
+    for (specs, path) in rows {
+        for spec in specs {
+            let links = spec_links(&root, &spec).unwrap();
+            let found: Vec<_> = links.into_keys().collect();
+            assert_eq!(found, [format!("{path}/job")], "{spec}");
+        }
+    }
+}
