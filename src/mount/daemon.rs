@@ -57,7 +57,7 @@ pub struct MountOptions {
 pub type Loaded = (Catalog, Store);
 
 /// What came of a wish to mount.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Outcome {
     /// The tree can be listed.
     Mounted {
@@ -65,6 +65,8 @@ pub enum Outcome {
         n_jobs: usize,
         /// Entries of the workspace that are left out.
         n_problems: usize,
+        /// The named views that cannot be shown, each with the reason.
+        broken_views: Vec<(String, String)>,
     },
     /// It could be before.
     AlreadyMounted {
@@ -200,7 +202,12 @@ pub fn serve(
         let snapshot = loaded.0.snapshot();
         let (n_jobs, n_problems) = (snapshot.jobs().len(), snapshot.problems().len());
         let mount = Mount::new(options, loaded, made || made_before)?;
-        Ok((mount, Outcome::Mounted { n_jobs, n_problems }))
+        let outcome = Outcome::Mounted {
+            n_jobs,
+            n_problems,
+            broken_views: mount.fs.broken_views(),
+        };
+        Ok((mount, outcome))
     };
     let (mount, outcome) = match mounted() {
         Ok(mounted) => mounted,

@@ -20,9 +20,9 @@ use super::generation::{Changes, Generation, ID_BIT, Inode, ROOT};
 use super::nodes::{Above, Nodes, PASSING_BIT, PassingNode};
 use super::places::{At, Finder, Found, Listed, ListedKind, Place, io_error};
 use super::shown::Served;
-use super::tops::Top;
+use super::tops::{Top, TopKind};
 use crate::catalog::{JobIdx, Snapshot};
-use crate::config::LeafStyle;
+use crate::config::{LeafStyle, ProjectConfig};
 use crate::fsx::{Capacity, Details, FileType, Stamp, TimeNs};
 use crate::view::{HASH_BITS, ID_LEN, Node, NodeIdx, other_spelling, path_hash};
 use crate::workflow::Recorded;
@@ -349,21 +349,25 @@ impl ViewFs {
         old.changes(&new)
     }
 
-    /// Takes other views and labels; [`Self::update`] shows them.
-    pub fn set_config(&self, config: crate::config::ProjectConfig) {
+    /// Takes other views and labels, which [`Self::update`] shows; tells whether they are others.
+    pub fn set_config(&self, config: ProjectConfig) -> bool {
+        if self.served_now().served.config == config {
+            return false;
+        }
         let served = Served {
             config,
             ..self.served_now().served.clone()
         };
         let mut current = self.served.write().unwrap_or_else(PoisonError::into_inner);
         *current = ServedNow::new(served);
+        true
     }
 
     /// Returns the names and reasons of views that cannot be shown.
     pub fn broken_views(&self) -> Vec<(String, String)> {
         let generation = self.current();
         let broken = generation.tops.iter().filter_map(|top| match &top.kind {
-            super::tops::TopKind::Broken(reason) => Some((
+            TopKind::Broken(reason) => Some((
                 String::from_utf8_lossy(&top.name).into_owned(),
                 reason.to_string(),
             )),

@@ -5,7 +5,8 @@ use super::fs::ViewFs;
 use super::generation::Changes;
 use super::watch::Watch;
 use crate::catalog::Catalog;
-use crate::fsx;
+use crate::config::{PROJECT_FILE, ProjectConfig};
+use crate::fsx::{self, Stamp};
 use crate::report::with_causes;
 use fuser::{INodeNo, Notifier};
 use std::ffi::OsStr;
@@ -42,6 +43,8 @@ pub(super) struct Refresher {
     network: bool,
     watch: Option<Watch>,
     last_change: Instant,
+    /// The stamp of the project's settings when they were read.
+    config_stamp: Option<Stamp>,
     /// What was logged last, so that a lasting trouble does not fill the disk.
     trouble: String,
 }
@@ -63,6 +66,7 @@ impl Refresher {
             network,
             watch: None,
             last_change: Instant::now(),
+            config_stamp: None,
             trouble: String::new(),
         };
         refresher.start_watch();
@@ -97,10 +101,13 @@ impl Refresher {
     }
 
     fn refresh(&mut self) {
+        let other_views = self.take_config();
         match self.catalog.refresh(fsx::time_ns(SystemTime::now())) {
-            Ok(false) => {}
-            Ok(true) => {
-                self.last_change = Instant::now();
+            Ok(false) if !other_views => {}
+            Ok(changed) => {
+                if changed {
+                    self.last_change = Instant::now();
+                }
                 let changes = self.fs.update(self.catalog.snapshot());
                 tracing::debug!("{} entries changed", changes.entries.len());
                 invalidate(&self.notifier, &changes);
@@ -112,6 +119,28 @@ impl Refresher {
             Err(error) => self.warn_once(with_causes(&error)),
         }
         self.update_capacity();
+    }
+
+    /// Reads the project's settings if they changed; one that cannot be used leaves those before.
+    fn take_config(&mut self) -> bool {
+        let path = self.project_file();
+        let stamp = fsx::stamp(&path).ok();
+        if stamp == self.config_stamp {
+            return false;
+        }
+        self.config_stamp = stamp;
+        match ProjectConfig::read(&path) {
+            Ok(config) => self.fs.set_config(config),
+            Err(error) => {
+                self.warn_once(with_causes(&error));
+                false
+            }
+        }
+    }
+
+    fn project_file(&self) -> PathBuf {
+        let workspace = self.catalog.workspace();
+        workspace.project_root().join(PROJECT_FILE)
     }
 
     /// Watches the directory that is the workspace now, if it was another or none before; tells
@@ -135,7 +164,13 @@ impl Refresher {
             return;
         }
         match Watch::new(&self.workspace()) {
-            Ok(watch) => self.watch = Some(watch),
+            Ok(watch) => {
+                let root = self.catalog.workspace().project_root();
+                if let Err(error) = watch.also(root) {
+                    tracing::warn!("cannot watch `{}`: {error}", root.display());
+                }
+                self.watch = Some(watch);
+            }
             Err(error) => self.warn_once(format!(
                 "cannot watch the workspace, checking it instead: {error}"
             )),

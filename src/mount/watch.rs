@@ -34,6 +34,12 @@ impl Watch {
         Ok(Self { events, inode })
     }
 
+    /// Watches the entries of another directory as well, and the writing of its files.
+    pub(super) fn also(&self, dir: &Path) -> io::Result<()> {
+        inotify::add_watch(&self.events, dir, WATCHED | WatchFlags::CLOSE_WRITE)?;
+        Ok(())
+    }
+
     /// Returns the inode number of the directory; another one may take its place.
     pub(super) fn inode(&self) -> u64 {
         self.inode

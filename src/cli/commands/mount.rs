@@ -57,7 +57,11 @@ pub(in crate::cli) fn run(context: &Context<'_>, args: &MountArgs) -> Result<Exi
 fn announce(context: &Context<'_>, options: &MountOptions, outcome: Outcome) {
     let (project, mountpoint) = (options.project.display(), options.mountpoint.display());
     match outcome {
-        Outcome::Mounted { n_jobs, n_problems } => {
+        Outcome::Mounted {
+            n_jobs,
+            n_problems,
+            broken_views,
+        } => {
             context.term.note(format_args!(
                 "mounted {project} at {mountpoint} ({n_jobs} jobs)"
             ));
@@ -66,6 +70,11 @@ fn announce(context: &Context<'_>, options: &MountOptions, outcome: Outcome) {
                     "{n_problems} entries of the workspace are left out"
                 ));
                 context.term.hint("`sweepfs check` names them");
+            }
+            for (name, reason) in broken_views {
+                context
+                    .term
+                    .warn(format_args!("the view `{name}` cannot be shown: {reason}"));
             }
         }
         Outcome::AlreadyMounted { pid } => {
