@@ -5,6 +5,7 @@
 //! (so that their listings are cached too).
 
 use super::fs::{Attributes, DirEntry, FsError, Handles, Kind, Lifetime, OpenFile, ViewFs};
+use super::placement;
 use super::shown::MOMENT;
 use crate::fsx::TimeNs;
 use fuser::{
@@ -141,7 +142,8 @@ impl Filesystem for Adapter {
             .map_err(|_| io::Error::other("the kernel withdrew a capability it offered"))
     }
 
-    fn lookup(&self, _: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
+    fn lookup(&self, request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
+        placement::follow(request.pid());
         match self.fs.lookup(parent.0, name.as_bytes()) {
             Ok((attributes, lifetime)) => {
                 reply.entry(&duration(lifetime), &self.file_attr(attributes), GENERATION);
@@ -162,7 +164,8 @@ impl Filesystem for Adapter {
         }
     }
 
-    fn getattr(&self, _: &Request, ino: INodeNo, _: Option<FileHandle>, reply: ReplyAttr) {
+    fn getattr(&self, request: &Request, ino: INodeNo, _: Option<FileHandle>, reply: ReplyAttr) {
+        placement::follow(request.pid());
         match self.fs.attributes(ino.0) {
             Ok((attributes, lifetime)) => {
                 reply.attr(&duration(lifetime), &self.file_attr(attributes));
@@ -171,7 +174,8 @@ impl Filesystem for Adapter {
         }
     }
 
-    fn readlink(&self, _: &Request, ino: INodeNo, reply: ReplyData) {
+    fn readlink(&self, request: &Request, ino: INodeNo, reply: ReplyData) {
+        placement::follow(request.pid());
         match self.fs.readlink(ino.0) {
             Ok(target) => reply.data(&target),
             Err(error) => reply.error(errno(error)),
@@ -190,12 +194,13 @@ impl Filesystem for Adapter {
 
     fn readdir(
         &self,
-        _: &Request,
+        request: &Request,
         ino: INodeNo,
         _: FileHandle,
         offset: u64,
         mut reply: ReplyDirectory,
     ) {
+        placement::follow(request.pid());
         let listed = self.fs.list(ino.0, offset, false, |entry| {
             let kind = self.file_attr(entry.attributes).kind;
             reply.add(
@@ -213,12 +218,13 @@ impl Filesystem for Adapter {
 
     fn readdirplus(
         &self,
-        _: &Request,
+        request: &Request,
         ino: INodeNo,
         _: FileHandle,
         offset: u64,
         mut reply: ReplyDirectoryPlus,
     ) {
+        placement::follow(request.pid());
         let listed = self.fs.list(
             ino.0,
             offset,

@@ -185,7 +185,10 @@ impl Attributes {
             size_bytes: if is_dir { 0 } else { details.stamp.size_bytes },
             blocks: if is_dir { 0 } else { details.blocks },
             owner: Some(Owner {
-                permissions: details.permissions & !0o222,
+                permissions: match details.file_type {
+                    FileType::Symlink => details.permissions,
+                    _ => details.permissions & !0o222,
+                },
                 uid: details.uid,
                 gid: details.gid,
             }),

@@ -13,6 +13,7 @@ mod generation;
 mod mountpoint;
 mod nodes;
 mod path_text;
+mod placement;
 mod places;
 mod preflight;
 mod refresh;

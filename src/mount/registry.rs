@@ -221,15 +221,21 @@ fn stop_daemon(record: &MountRecord) {
 /// Returns when a process started, in clock ticks since boot; `None` if there is none, or only
 /// one that has ended and was not yet waited for.
 pub(super) fn process_start(pid: u32) -> Option<u64> {
+    let fields = process_fields(pid)?;
+    let has_ended = matches!(fields.first()?.as_str(), "Z" | "X");
+    fields.get(19).filter(|_| !has_ended)?.parse().ok()
+}
+
+/// Returns the processor that a process, or thread, ran on last.
+pub(super) fn process_processor(pid: u32) -> Option<usize> {
+    process_fields(pid)?.get(36)?.parse().ok()
+}
+
+/// Returns the fields of `/proc/PID/stat` from the third on, which is the state. The name before
+/// them, in parentheses, may contain anything.
+fn process_fields(pid: u32) -> Option<Vec<String>> {
     let stat = fsx::read(Path::new(&format!("/proc/{pid}/stat"))).ok()?;
-    // The name in parentheses may contain anything; the state is field 3, the start time field 22.
     let after_name = stat.iter().rposition(|&b| b == b')')? + 2;
-    let fields: Vec<_> = std::str::from_utf8(stat.get(after_name..)?)
-        .ok()?
-        .split(' ')
-        .collect();
-    if matches!(fields.first(), Some(&"Z" | &"X")) {
-        return None;
-    }
-    fields.get(19)?.parse().ok()
+    let fields = std::str::from_utf8(stat.get(after_name..)?).ok()?;
+    Some(fields.split(' ').map(ToOwned::to_owned).collect())
 }

@@ -97,7 +97,10 @@ impl LiveView {
     fn new(name: &str, config: &ViewConfig, leaf: LeafStyle) -> Result<Self, String> {
         let path = match &config.path {
             None => None,
-            Some(text) => Some(PathSpec::parse(text).map_err(|error| with_causes(&error))?),
+            Some(text) => Some(
+                PathSpec::parse(text)
+                    .map_err(|error| with_hint(with_causes(&error), error.hint()))?,
+            ),
         };
         Ok(Self {
             name: name.as_bytes().into(),
@@ -131,7 +134,8 @@ impl LiveView {
             match &self.path {
                 None => Ok(default_paths(snapshot, &jobs)),
                 Some(spec) => {
-                    spec_paths(snapshot, facts, &jobs, spec).map_err(|error| with_causes(&error))
+                    let paths = spec_paths(snapshot, facts, &jobs, spec);
+                    paths.map_err(|error| with_hint(with_causes(&error), error.hint().as_deref()))
                 }
             }
         };
@@ -202,6 +206,13 @@ pub(super) fn tops(
 pub(super) fn auto_tree(snapshot: &Snapshot, leaf: LeafStyle, root_hash: u64) -> ShownTree {
     let paths = default_paths(snapshot, &all(snapshot));
     ShownTree::new(paths, leaf, root_hash, snapshot)
+}
+
+fn with_hint(error: String, hint: Option<&str>) -> String {
+    match hint {
+        Some(hint) => format!("{error}\nhint: {hint}"),
+        None => error,
+    }
 }
 
 /// Returns all jobs of a snapshot.
