@@ -453,7 +453,16 @@ impl At<'_> {
 
     /// Returns the directory without jobs that do not satisfy a filter.
     fn narrowed(&self, place: &Place, filter: &Filter) -> Result<Place> {
-        let of = self.jobs(place)?.unwrap_or_default();
+        let of = match place {
+            // Jobs may come to have a state or label after this.
+            Place::Operations(within) | Place::States(_, within) | Place::Labels(within) => {
+                match within {
+                    Some(within) => (**within).clone(),
+                    None => all(&self.generation.snapshot),
+                }
+            }
+            _ => self.jobs(place)?.unwrap_or_default(),
+        };
         let jobs = Arc::new(self.select(filter, &of)?);
         Ok(match place {
             Place::Tree(at) => Place::Tree(at.narrowed(jobs)),

@@ -409,7 +409,7 @@ fn limits() {
     promise(
         "Only the user who mounted can look at it, unless it was mounted with `--allow-other`.",
     );
-    promise("There are no extended attributes, and a mount exists on one host only.");
+    promise("Without `--xattr` there are no extended attributes. A mount exists on one host only.");
     promise(
         "When the process that serves a mount is killed, the mountpoint becomes an ordinary empty folder within moments.",
     );
@@ -450,4 +450,256 @@ fn limits() {
     );
     kill(daemon_pid(&env, &views), "KILL");
     wait_until_plain(&views);
+}
+
+/// A mounted project of three parameters, two labels and a recorded state.
+fn mounted_rich(args: &[&str]) -> Option<(Env, PathBuf, PathBuf)> {
+    if !can_mount() {
+        return None;
+    }
+    let env = Env::new();
+    let root = env.project("p");
+    env.run(&root, &["create", "a=1,2", "b=x,y", "c=0.5,1.5"])
+        .success();
+    write_job(&root, r#"{"a": 9}"#);
+    let id = env
+        .run(&root, &["find", "a=1", "b=x", "c=0.5"])
+        .success()
+        .trim()
+        .to_owned();
+    env.run(&root, &["document", &id, "far=true", "n=7"])
+        .success();
+    let dir = root.join("workspace").join(&id);
+    std::fs::write(
+        dir.join("sweepfs_flow.json"),
+        r#"{"version": 1, "operations": {"fly": {"state": "failed"}}}"#,
+    )
+    .unwrap();
+    std::fs::create_dir(dir.join("sub")).unwrap();
+    std::fs::write(dir.join("sub/data"), "0123456789").unwrap();
+    std::os::unix::fs::symlink("sub/data", dir.join("link")).unwrap();
+    std::os::unix::fs::symlink("/etc/passwd", dir.join("out")).unwrap();
+    std::fs::write(
+        root.join("sweepfs.toml"),
+        "[label]\nfar = \"doc.far\"\n[view.flat]\npath = \"{job.id:.8}\"\n[view.bad]\npath = \"x\"\n",
+    )
+    .unwrap();
+    let args: Vec<_> = ["mount"].iter().chain(args).copied().collect();
+    env.run(&root, &args).success();
+    let views = root.join("views");
+    Some((env, root, views))
+}
+
+fn listed(views: &std::path::Path, path: &str) -> String {
+    quietly("ls", &["-U", path], views).replace('\n', " ")
+}
+
+fn count(views: &std::path::Path, path: &str) -> usize {
+    links(&views.join(path)).len()
+}
+
+#[test]
+fn any_parameter_may_be_first() {
+    promise(
+        "A folder of `by/` lists the parameters, not yet named by its path, that are not the same in all jobs below it; a parameter's folder lists its values.",
+    );
+    promise(
+        "In `by/`, `job` leads to the one job that has none of the parameters that are listed; several such jobs are told apart by `id/<id>`.",
+    );
+    promise(
+        "`by/` is listed last, and `--no-by` leaves it out: it has a path for every order of the parameters.",
+    );
+    let Some((env, root, views)) = mounted_rich(&[]) else {
+        return;
+    };
+    assert_eq!(listed(&views, "by"), "a b c ");
+    assert_eq!(listed(&views, "by/c"), "0.5 1.5 ");
+    assert_eq!(listed(&views, "by/c/0.5/b/y"), "a ");
+    assert_eq!(listed(&views, "by/c/0.5/b/y/a/2"), "job ");
+    assert_eq!(listed(&views, "by/a/9"), "job ");
+    assert_eq!(count(&views, "by"), 8 * 6 + 1);
+    assert!(listed(&views, ".").ends_with(" by "));
+    env.run(&root, &["unmount"]).success();
+    env.run(&root, &["mount", "--no-by"]).success();
+    assert!(!listed(&views, ".").contains("by") && !views.join("by").exists());
+    write_job(&root, r#"{"a": {}}"#);
+    write_job(&root, r#"{"a": {"b": {}}}"#);
+    env.run(&root, &["unmount"]).success();
+    env.run(&root, &["mount", "--tree", "by"]).success();
+    assert_eq!(listed(&views, "."), "id a b c ");
+    assert_eq!(count(&views, "id"), 2);
+}
+
+#[test]
+fn filters_are_components() {
+    promise(
+        "In `view`, `by`, `status`, `label` and named views, a name that is no entry, has an operator in it and is a [filter](filters.md) leads to the same folder without the jobs that do not satisfy it: `view/angle>=45/velocity`.",
+    );
+    promise(
+        "A filter changes no path: what is below it has the same names as without it. Several filters must all hold, in any order and at any level.",
+    );
+    promise(
+        "A filter that no job satisfies is an empty folder; what is no filter is no such file. Filters are never listed.",
+    );
+    promise("Names in filters may be escaped as values are: `%2F` is a slash.");
+    let Some((_env, root, views)) = mounted_rich(&[]) else {
+        return;
+    };
+    assert_eq!(count(&views, "view/a>=2"), 5);
+    assert_eq!(count(&views, "view/a>=2/b=x"), 2);
+    assert_eq!(
+        links(&views.join("view/b=x/a>=2")),
+        links(&views.join("view/a>=2/b=x"))
+    );
+    let below = links(&views.join("view/a=1,2"));
+    let all = links(&views.join("view"));
+    assert!(below.iter().all(|(path, id)| all.get(path) == Some(id)) && below.len() == 8);
+    assert_eq!(count(&views, "view/doc.n>5"), 1);
+    assert_eq!(count(&views, "status/a=1/fly/failed/b=x"), 1);
+    assert_eq!(count(&views, "label/far/c<1"), 1);
+    assert_eq!(count(&views, "flat/a=9"), 1);
+    assert_eq!(listed(&views, "by/a=1/b"), "x y ");
+    assert_eq!(listed(&views, "view/a>1000"), "");
+    assert!(!views.join("view/a>>1").exists() && !views.join("id/a=1").exists());
+    write_job(&root, r#"{"a": 3, "b": "u/v"}"#);
+    wait_until("the job", || {
+        views.join("view/b=\"u%2Fv\"/c").exists() || count(&views, "view/b=\"u%2Fv\"") == 1
+    });
+}
+
+#[test]
+fn labels_and_states() {
+    promise(
+        "`label/` has a folder for every label of `sweepfs.toml`, and `status/` one for every operation and state that `sweepfs_flow.json` files tell of; below them are the jobs by their default path.",
+    );
+    promise(
+        "What depends on documents, labels or states is looked at again when it is asked for, if it is older than 0.3 seconds; so a change shows within a second.",
+    );
+    promise(
+        "A link to a job below `by`, `status`, `label` or a filter has the inode number of `id/<id>`.",
+    );
+    let Some((env, root, views)) = mounted_rich(&[]) else {
+        return;
+    };
+    assert_eq!(
+        (listed(&views, "status"), listed(&views, "status/fly")),
+        ("fly ".into(), "failed ".into())
+    );
+    let (path, id) = links(&views.join("status/fly/failed")).pop_first().unwrap();
+    assert_eq!(links(&views.join("view")).get(&path), Some(&id));
+    let inode = |path: &str| std::fs::symlink_metadata(views.join(path)).unwrap().ino();
+    assert_eq!(
+        inode(&format!("label/far/{path}")),
+        inode(&format!("id/{id}"))
+    );
+    let other = env.run(&root, &["find", "a=9"]).success().trim().to_owned();
+    env.run(&root, &["document", &other, "far=1"]).success();
+    wait_until("a label", || count(&views, "label/far") == 2);
+    env.run(&root, &["document", &other, "-d", "far"]);
+    std::fs::remove_file(root.join("workspace").join(&id).join("sweepfs_flow.json")).unwrap();
+    wait_until("no state", || listed(&views, "status").is_empty());
+}
+
+#[test]
+fn files_about_jobs() {
+    promise(
+        "Every folder above jobs has files that are never listed: `.jobs`, the ids of the jobs below it; `.count`, their number; `.table.tsv` and `.table.csv`, what `sweepfs table` prints of them; `.schema`, what `sweepfs schema` prints.",
+    );
+    promise("Their sizes are true, and an open file stays as it was.");
+    let Some((env, root, views)) = mounted_rich(&[]) else {
+        return;
+    };
+    let read = |path: &str| std::fs::read_to_string(views.join(path)).unwrap();
+    let printed = |args: &[&str]| env.run(&root, args).success().to_owned();
+    for dir in [".", "view", "id", "by/a/1/.."] {
+        assert_eq!(read(&format!("{dir}/.count")), "9\n");
+        assert_eq!(read(&format!("{dir}/.jobs")), printed(&["find"]));
+    }
+    assert_eq!(read("view/a=1/.jobs"), printed(&["find", "a=1"]));
+    assert_eq!(read("by/a/1/.schema"), printed(&["schema", "-f", "a=1"]));
+    for format in ["tsv", "csv"] {
+        let table = printed(&["table", "--format", format]);
+        let path = views.join(format!("view/.table.{format}"));
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), table);
+        assert_eq!(path.metadata().unwrap().len(), table.len() as u64);
+    }
+    assert!(!quietly("ls", &["-A", "view"], &views).contains(".jobs"));
+    let open = std::fs::File::open(views.join("view/.count")).unwrap();
+    write_job(&root, r#"{"a": 10}"#);
+    wait_until("another count", || read("view/.count") == "10\n");
+    assert_eq!(std::io::read_to_string(open).unwrap(), "9\n");
+}
+
+#[test]
+fn ends_of_paths() {
+    promise(
+        "With `--leaf collapsed`, the last folder of a path is itself the link, where it would hold nothing but `job`.",
+    );
+    promise(
+        "With `--leaf dir`, `job` is a folder with what is in the job's, read-only: files can be read and mapped, links inside are links, and nothing outside of the job's folder can be reached.",
+    );
+    promise("`--tree NAME` shows one of the trees in place of all.");
+    promise(
+        "With `--xattr`, folders below which there is one job have the extended attributes `user.sweepfs.id`, `user.sweepfs.sp.KEY`, `user.sweepfs.doc.KEY` and `user.sweepfs.status.OPERATION`.",
+    );
+    let Some((env, root, views)) = mounted_rich(&["--leaf", "dir", "--tree", "flat", "--xattr"])
+    else {
+        return;
+    };
+    assert_eq!(listed(&views, ".").split(' ').count(), 10);
+    let id = env
+        .run(&root, &["find", "a=1", "b=x", "c=0.5"])
+        .success()
+        .trim()
+        .to_owned();
+    let job = views.join(&id[..8]).join("job");
+    assert_eq!(
+        quietly("ls", &["-A"], &job),
+        quietly("ls", &["-A"], &root.join("workspace").join(&id))
+    );
+    assert_eq!(
+        std::fs::read_to_string(job.join("link")).unwrap(),
+        "0123456789"
+    );
+    assert_eq!(
+        std::fs::read_link(job.join("out")).unwrap(),
+        std::path::Path::new("/etc/passwd")
+    );
+    assert!(std::fs::write(job.join("sub/data"), "").is_err());
+    let mapped = "import mmap,sys; f=open(sys.argv[1],'rb'); print(mmap.mmap(f.fileno(),0,prot=mmap.PROT_READ)[:3])";
+    assert_eq!(
+        quietly("python3", &["-c", mapped, "sub/data"], &job),
+        "b'012'\n"
+    );
+    let attributes = quietly("getfattr", &["-d", &id[..8]], &views);
+    for expected in [
+        format!("user.sweepfs.id=\"{id}\""),
+        "user.sweepfs.sp.b=\"x\"".into(),
+        "user.sweepfs.doc.n=\"7\"".into(),
+        "user.sweepfs.status.fly=\"failed\"".into(),
+    ] {
+        assert!(attributes.contains(&expected), "{attributes}");
+    }
+    env.run(&root, &["unmount"]).success();
+    env.run(&root, &["mount", "--leaf", "collapsed"]).success();
+    let paths = links(&views.join("view"));
+    assert!(paths.len() == 9 && paths.keys().all(|path| !path.ends_with("job")));
+}
+
+#[test]
+fn settings_are_read_again() {
+    promise(
+        "A named view that cannot be shown is a folder with a file `ERROR` that says why; `sweepfs.toml` may be edited while its project is mounted.",
+    );
+    let Some((_env, root, views)) = mounted_rich(&[]) else {
+        return;
+    };
+    let reason = std::fs::read_to_string(views.join("bad/ERROR")).unwrap();
+    assert!(reason.contains("{job.id}"), "{reason}");
+    std::fs::write(root.join("sweepfs.toml"), "[view.other]\nwhere = \"a=9\"\n").unwrap();
+    wait_until("the view", || views.join("other/job").exists());
+    assert!(!views.join("bad").exists() && !views.join("flat").exists());
+    std::fs::write(root.join("sweepfs.toml"), "[view.other").unwrap();
+    std::thread::sleep(std::time::Duration::from_millis(300));
+    assert!(views.join("other/job").exists(), "what was good stays");
 }
