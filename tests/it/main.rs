@@ -17,5 +17,6 @@ mod reference;
 mod semantics;
 mod signac;
 mod tidy;
+mod tools;
 mod vectors;
 mod view_links;
