@@ -16,6 +16,7 @@ mod query;
 mod reference;
 mod semantics;
 mod signac;
+mod stress;
 mod tidy;
 mod tools;
 mod vectors;
