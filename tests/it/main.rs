@@ -10,6 +10,7 @@ mod cli;
 mod docs;
 mod filter;
 mod marks;
+mod model;
 mod mount;
 mod paths;
 mod query;

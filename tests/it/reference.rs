@@ -13,9 +13,9 @@ use sweepfs::pyjson::{Value, dumps, parse, view_str};
 use sweepfs::statepoint::{Key, Leaf, StatePoint, visit};
 
 /// What a job has at its dotted keys; `None` for an object.
-type Flat = BTreeMap<String, Option<Value>>;
+pub(crate) type Flat = BTreeMap<String, Option<Value>>;
 
-fn flat(statepoint: &StatePoint) -> Flat {
+pub(crate) fn flat(statepoint: &StatePoint) -> Flat {
     let mut found = Flat::new();
     visit(statepoint.object().clone(), &mut |key, leaf| {
         let value = match leaf {
@@ -73,7 +73,7 @@ fn path_keys(jobs: &[Flat]) -> Vec<String> {
     keys.into_iter().map(|(_, key)| key).collect()
 }
 
-fn value_name(value: &Value, all: &[Flat], key: &str) -> String {
+pub(crate) fn value_name(value: &Value, all: &[Flat], key: &str) -> String {
     let text = view_str(value).to_string();
     let is_string = |value: &Value| matches!(value, Value::Str(_));
     let taken = all
@@ -89,7 +89,7 @@ fn value_name(value: &Value, all: &[Flat], key: &str) -> String {
 }
 
 /// Path to id, as the mount must show it.
-fn model(jobs: &[StatePoint]) -> BTreeMap<String, String> {
+pub(crate) fn model(jobs: &[StatePoint]) -> BTreeMap<String, String> {
     let flats: Vec<_> = jobs.iter().map(flat).collect();
     let keys = path_keys(&flats);
     let path = |job: &Flat, reserved: &[&str]| {
@@ -129,7 +129,7 @@ fn model(jobs: &[StatePoint]) -> BTreeMap<String, String> {
 }
 
 /// State points in which everything collides that can: few keys, few values of every type.
-fn statepoint() -> impl Strategy<Value = StatePoint> {
+pub(crate) fn statepoint() -> impl Strategy<Value = StatePoint> {
     let scalar = prop_oneof![
         (0_i64..3).prop_map(|n| n.to_string()),
         prop::sample::select(vec![
@@ -303,7 +303,7 @@ fn run(steps: &[Step]) {
     assert!(!catalog.refresh(LATER).unwrap());
 }
 
-fn remove(root: &Path, id: &str) {
+pub(crate) fn remove(root: &Path, id: &str) {
     std::fs::remove_dir_all(root.join("workspace").join(id)).unwrap();
 }
 

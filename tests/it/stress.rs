@@ -3,6 +3,11 @@
 //! `SWEEPFS_TEST_STRESS_S` says for how many seconds; and if it is set, that a change shows within a
 //! second is asserted, too, which a busy machine may not keep.
 
+#![expect(
+    clippy::print_stdout,
+    reason = "what was measured is shown with `--nocapture`"
+)]
+
 use crate::support::env::{Env, write_job};
 use crate::support::mounted::{
     can_mount, daemon_pid, kill, links, mount, quietly, wait_until_plain,
@@ -205,17 +210,17 @@ fn changes_show_through_listed_folders() {
     let ids: Vec<_> = links(&views.join("id")).into_values().collect();
     let n = if seconds().is_some() { 25 } else { 5 };
     let mut in_time = 0;
-    for i in 0..n {
+    for (i, id) in ids.iter().enumerate().take(n) {
         let names = |dir: &str| quietly("ls", &[dir], &views);
         let label = || {
             links(&views.join("label/done"))
                 .values()
-                .any(|id| *id == ids[i])
+                .any(|other| other == id)
         };
         let by_filter = || {
             links(&views.join("view/doc.x=1"))
                 .values()
-                .any(|id| *id == ids[i])
+                .any(|other| other == id)
         };
         names("view/k/1/t");
         assert!(!label() && !by_filter());
@@ -231,7 +236,7 @@ fn changes_show_through_listed_folders() {
         );
         std::fs::remove_dir_all(&job).unwrap();
         in_time += usize::from(shows("its end", || !has(&names("view/k/1/t"))));
-        edit(&root, &ids[i], r#"{"x": 1, "done": true}"#);
+        edit(&root, id, r#"{"x": 1, "done": true}"#);
         in_time += usize::from(shows("a document by its label", label));
         in_time += usize::from(shows("a document by a filter", by_filter));
     }
