@@ -703,3 +703,267 @@ fn settings_are_read_again() {
     std::thread::sleep(std::time::Duration::from_millis(300));
     assert!(views.join("other/job").exists(), "what was good stays");
 }
+
+/// A project of the jobs `a` = 1, 2, 3 with `b` = `x`, and `a` = 1 with `b` = `y/z`; each job's
+/// document has ten times its `a`. Mounted with some options.
+fn swept(config: &str, options: &[&str]) -> Option<(Env, PathBuf, PathBuf)> {
+    if !can_mount() {
+        return None;
+    }
+    let env = Env::new();
+    let root = env.project("p");
+    for (a, b) in [(1, "x"), (2, "x"), (3, "x"), (1, "y/z")] {
+        let dir = write_job(&root, &format!("{{\"a\": {a}, \"b\": \"{b}\"}}"));
+        let document = format!("{{\"d\": {}}}", a * 10);
+        std::fs::write(dir.join("signac_job_document.json"), document).unwrap();
+    }
+    std::fs::write(root.join("sweepfs.toml"), config).unwrap();
+    env.run(&root, &[&["mount"], options].concat()).success();
+    let views = root.join("views");
+    Some((env, root, views))
+}
+
+/// Lists a folder in the order of its listing, with spaces between names.
+#[track_caller]
+fn ls(dir: &std::path::Path) -> String {
+    quietly("ls", &["-U", dir.to_str().unwrap()], dir)
+        .trim()
+        .replace('\n', " ")
+}
+
+/// Reads a file.
+#[track_caller]
+fn read(path: PathBuf) -> String {
+    std::fs::read_to_string(path).unwrap()
+}
+
+#[test]
+fn any_order() {
+    promise(
+        "A parameter that the path has not named is found in `by/` though it no longer tells jobs apart and is not listed.",
+    );
+    let Some((_env, root, views)) = swept("", &[]) else {
+        return;
+    };
+    let by = views.join("by");
+    assert_eq!(ls(&by), "a b");
+    assert_eq!(ls(&by.join("a/1")), "b");
+    assert_eq!(ls(&by.join("a/2")), "job");
+    assert_eq!(ls(&by.join("b/x/a")), "1 2 3");
+    assert!(by.join("a/2/b/x/job").exists() && !by.join("a/2/b/y%2Fz").exists());
+    assert_eq!(links(&by).len(), 4 + 4);
+    assert!(ls(&views).ends_with(" by"));
+    write_job(&root, r#"{}"#);
+    wait_until("a job without parameters", || ls(&by) == "job a b");
+    let other = write_job(&root, r#"{"c": {}}"#);
+    wait_until("another one", || ls(&by) == "id a b");
+    let id = other.file_name().unwrap();
+    assert_eq!(
+        std::fs::read_link(by.join("id").join(id).join("job")).unwrap(),
+        other
+    );
+}
+
+#[test]
+fn filters_narrow() {
+    promise("In `by/`, what lies below a filter is listed by what tells the remaining jobs apart.");
+    let config = "[view.mine]\npath = \"{a}-{b}\"\n[label]\nfar = \"doc.d>=20\"";
+    let Some((_env, _root, views)) = swept(config, &[]) else {
+        return;
+    };
+    let listed = |path: &str| ls(&views.join(path));
+    assert_eq!(listed("view/a>=2/b/x/a"), "2 3");
+    assert_eq!(listed("view/b/x/a>=2/a"), "2 3");
+    assert_eq!(listed("by/a>=2/a"), "2 3");
+    assert_eq!(listed("by/a>=2"), "a");
+    assert_eq!(listed("mine/a>=2"), "2-x 3-x");
+    assert_eq!(listed("label/a=3/far/b/x/a"), "3");
+    assert_eq!(listed("label/far/a=3/b/x/a"), "3");
+    assert_eq!(listed("view/a=3/b/x/a/3"), "job");
+    let all = |path: &str| links(&views.join(path));
+    assert_eq!(all("view/a>=2/doc.d<30").len(), 1);
+    assert_eq!(all("view/a>=2/doc.d<30"), all("view/doc.d<30/a>=2"));
+    assert_eq!(listed("view/a>1000"), "");
+    assert_eq!(read(views.join("view/a>1000/.count")), "0\n");
+    assert_eq!(listed("view/b=y%2Fz/b/y%2Fz/a"), "1");
+    assert_eq!(listed("view/b"), "x y%2Fz");
+}
+
+#[test]
+fn entries_are_found_before_filters() {
+    promise("An entry is found before a filter: a value called `a=1` is that value.");
+    if !can_mount() {
+        return;
+    }
+    let env = Env::new();
+    let root = env.project("p");
+    write_job(&root, r#"{"k": "a=1"}"#);
+    write_job(&root, r#"{"k": "v", "a": 1}"#);
+    let views = mount(&env, &root);
+    assert_eq!(ls(&views.join("view/k/a=1")), "job");
+    assert_eq!(ls(&views.join("view/a=1")), "a");
+    for name in ["a", "exists(a)", "a>>1", "=", "a=1 and"] {
+        let looked = std::fs::metadata(views.join("view/k").join(name));
+        let error = looked.expect_err(name);
+        assert_eq!(error.kind(), std::io::ErrorKind::NotFound, "{name}");
+    }
+}
+
+#[test]
+fn labels_and_states_follow() {
+    promise(
+        "A label that no job has is an empty folder; an operation or state that no job has is none.",
+    );
+    let config =
+        "[view.mine]\npath = \"{job.doc.d}-{b}\"\n[label]\nfar = \"doc.d>=20\"\nnone = \"a>9\"";
+    let Some((_env, _root, views)) = swept(config, &[]) else {
+        return;
+    };
+    let listed = |path: &str| ls(&views.join(path));
+    assert_eq!(listed("label"), "far none");
+    assert_eq!(listed("label/none"), "");
+    assert_eq!(listed("label/far/b/x/a"), "2 3");
+    assert_eq!(listed("status"), "");
+    let job = views.join("view/b/x/a/1/job");
+    let flow = |state: &str| {
+        let text = format!(r#"{{"version": 1, "operations": {{"run": {{"state": "{state}"}}}}}}"#);
+        std::fs::write(job.join("sweepfs_flow.json"), text).unwrap();
+    };
+    flow("failed");
+    let soon = |what: &str, condition: &dyn Fn() -> bool| {
+        let took = wait_until(what, condition);
+        assert!(took < std::time::Duration::from_secs(1), "{what}: {took:?}");
+    };
+    soon("a state", &|| listed("status") == "run");
+    assert_eq!(listed("status/run"), "failed");
+    assert_eq!(listed("status/run/failed/b/x/a"), "1");
+    flow("completed");
+    soon("another", &|| listed("status/run") == "completed");
+    assert_eq!(listed("view/doc.d>=20/b/x/a"), "2 3");
+    std::fs::write(job.join("signac_job_document.json"), r#"{"d": 40}"#).unwrap();
+    soon("a filter", &|| listed("view/doc.d>=20/b/x/a") == "1 2 3");
+    soon("a label", &|| listed("label/far/b/x/a") == "1 2 3");
+    soon("a named view", &|| listed("mine").contains("40-x"));
+}
+
+#[test]
+fn settings_show_soon() {
+    promise("An edited `sweepfs.toml` shows within a second.");
+    let config = "[view.bad]\npath = \"{a}\"\n[view.good]\npath = \"{a}-{b}\"";
+    let Some((_env, root, views)) = swept(config, &[]) else {
+        return;
+    };
+    assert_eq!(ls(&views.join("bad")), "ERROR");
+    let reason = read(views.join("bad/ERROR"));
+    assert!(
+        reason.starts_with("the path `1` is made for 2 jobs: "),
+        "{reason}"
+    );
+    assert_eq!(ls(&views.join("good")), "1-x 1-y%2Fz 2-x 3-x");
+    std::fs::write(
+        root.join("sweepfs.toml"),
+        "[view.new]\npath = \"n/{b}/{a}\"",
+    )
+    .unwrap();
+    let took = wait_until("the new view", || views.join("new/n/x/1/job").exists());
+    assert!(took < std::time::Duration::from_secs(1), "{took:?}");
+    assert_eq!(ls(&views), "view new status label id by");
+}
+
+#[test]
+fn files_about_jobs_are_of_the_moment() {
+    promise("What they say is at most 0.3 seconds old when they are opened.");
+    let Some((env, root, views)) = swept("", &[]) else {
+        return;
+    };
+    let view = views.join("view");
+    assert_eq!(
+        read(view.join("b/x/.jobs")),
+        env.run(&root, &["find", "b=x"]).success()
+    );
+    assert_eq!(read(views.join(".count")), "4\n");
+    assert_eq!(
+        read(view.join(".table.tsv")).lines().next().unwrap(),
+        "id\ta\tb\tdoc.d"
+    );
+    assert_eq!(read(view.join(".table.csv")).lines().count(), 5);
+    assert_eq!(
+        read(view.join("b/x/.schema")),
+        env.run(&root, &["schema", "-f", "b=x"]).success()
+    );
+    for name in [".jobs", ".count", ".table.tsv", ".table.csv", ".schema"] {
+        for dir in [
+            "",
+            "view",
+            "view/b",
+            "view/b/x/a/1",
+            "by/a/1",
+            "view/a>1",
+            "id",
+        ] {
+            let path = views.join(dir).join(name);
+            let size = std::fs::metadata(&path).unwrap().len();
+            assert_eq!(size, read(path).len() as u64, "{dir}/{name}");
+        }
+    }
+    assert!(!quietly("ls", &["-a", "view"], &views).contains(".jobs"));
+    let mut open = std::fs::File::open(view.join(".table.tsv")).unwrap();
+    let before = read(view.join(".table.tsv"));
+    let document = view.join("b/x/a/1/job/signac_job_document.json");
+    std::fs::write(document, r#"{"d": 123456, "e": 1}"#).unwrap();
+    std::thread::sleep(sweepfs::mount::MOMENT + std::time::Duration::from_millis(50));
+    let after = read(view.join(".table.tsv"));
+    assert!(after.contains("123456"), "{after}");
+    let mut text = String::new();
+    std::io::Read::read_to_string(&mut open, &mut text).unwrap();
+    assert_eq!(text, before);
+}
+
+#[test]
+fn folders_of_jobs() {
+    promise(
+        "Such a folder shows a change in the job's folder within a second. Devices are left out of it. `id/` has links in any case.",
+    );
+    let Some((env, root, views)) = swept("", &["--leaf", "collapsed"]) else {
+        return;
+    };
+    let real = std::fs::read_link(views.join("view/b/x/a/2")).unwrap();
+    assert_eq!(std::fs::read_link(views.join("by/a/2")).unwrap(), real);
+    env.run(&root, &["unmount"]).success();
+    env.run(&root, &["mount", "--leaf", "dir"]).success();
+    let job = views.join("view/b/x/a/2/job");
+    assert_eq!(ls(&job), "signac_job_document.json signac_statepoint.json");
+    assert!(std::fs::read_link(&job).is_err());
+    let refused = std::fs::write(job.join("x"), "").unwrap_err();
+    assert_eq!(refused.kind(), std::io::ErrorKind::ReadOnlyFilesystem);
+    std::fs::write(real.join("result"), "1").unwrap();
+    let soon = |what: &str, condition: &dyn Fn() -> bool| {
+        let took = wait_until(what, condition);
+        assert!(took < std::time::Duration::from_secs(1), "{what}: {took:?}");
+    };
+    soon("a file", &|| ls(&job).starts_with("result "));
+    std::fs::write(real.join("result"), "longer").unwrap();
+    soon("its text", &|| read(job.join("result")) == "longer");
+    // A folder that becomes a link is not followed to what is outside.
+    std::fs::create_dir(real.join("sub")).unwrap();
+    std::fs::write(real.join("sub/secret"), "inside").unwrap();
+    soon("a folder", &|| job.join("sub/secret").exists());
+    let inside = std::fs::File::open(job.join("sub")).unwrap();
+    std::fs::create_dir(root.join("outside")).unwrap();
+    std::fs::write(root.join("outside/secret"), "outside").unwrap();
+    std::fs::rename(real.join("sub"), root.join("gone")).unwrap();
+    std::os::unix::fs::symlink(root.join("outside"), real.join("sub")).unwrap();
+    soon("the link", &|| std::fs::read_link(job.join("sub")).is_ok());
+    use std::os::fd::AsRawFd;
+    let through = format!("/proc/self/fd/{}/secret", inside.as_raw_fd());
+    assert!(std::fs::read_to_string(through).is_err());
+    let made = std::process::Command::new("mknod")
+        .arg(real.join("null"))
+        .args(["c", "1", "3"])
+        .output();
+    if made.unwrap().status.success() {
+        std::thread::sleep(sweepfs::mount::MOMENT * 2);
+        assert!(!ls(&job).contains("null") && !job.join("null").exists());
+    }
+    assert_eq!(links(&views.join("id")).len(), 4);
+}
