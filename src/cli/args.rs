@@ -362,12 +362,19 @@ pub(super) struct CreateArgs {
     pub(super) json: bool,
 }
 
-/// Show the project as folders: `MOUNTPOINT/view/KEY/VALUE/…/job` and `MOUNTPOINT/id/ID`.
+/// Show the project as folders: by parameter, filter, label, status, and by views of your own.
 #[derive(Debug, ClapArgs)]
 #[command(after_help = "Examples:
   sweepfs mount
   ls views/view/velocity/8/angle
+  ls 'views/by/angle>=45/angle'
+  cat views/view/velocity/8/.table.tsv
   sweepfs mount /tmp/rocket --foreground
+  sweepfs mount /tmp/rocket --tree view --leaf dir
+
+The folders are view/KEY/VALUE/.../job, by/ with any parameter first, status/OPERATION/STATE/,
+label/LABEL/, id/ID, and the named views of sweepfs.toml. In all but id a filter is a folder, too.
+Each folder has the files .jobs, .count, .table.tsv, .table.csv and .schema, which are not listed.
 
 Returns when the folders can be listed and goes on in the background. No root is needed.")]
 pub(super) struct MountArgs {
