@@ -1,11 +1,13 @@
 //! The command line as typed: clap types and nothing else.
 
+use super::duration::parse_duration;
 use super::selection::SelectionArgs;
 use crate::catalog::SchemaStyle;
 use crate::config::LeafStyle;
 use crate::term::Colour;
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// A signac workspace as folders by parameter, always current.
 #[derive(Debug, Parser)]
@@ -371,6 +373,7 @@ pub(super) struct CreateArgs {
   cat views/view/velocity/8/.table.tsv
   sweepfs mount /tmp/rocket --foreground
   sweepfs mount /tmp/rocket --tree view --leaf dir
+  sweepfs mount --idle-unmount 8h
 
 The folders are view/KEY/VALUE/.../job, by/ with any parameter first, status/OPERATION/STATE/,
 label/LABEL/, id/ID, and the named views of sweepfs.toml. In all but id a filter is a folder, too.
@@ -386,6 +389,12 @@ pub(super) struct MountArgs {
     /// Check for changes that often where no notice of them arrives, as on network file systems.
     #[arg(long, value_name = "SECONDS", default_value_t = 5.0)]
     pub(super) refresh: f64,
+    /// Unmount when nobody has used it for that long: `90s`, `30m`, `8h`, `2d`.
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
+    pub(super) idle_unmount: Option<Duration>,
+    /// Where the background process logs [default: a file that `sweepfs mounts` shows].
+    #[arg(long, value_name = "FILE", conflicts_with = "foreground")]
+    pub(super) log: Option<PathBuf>,
     /// Let other users look at it too.
     #[arg(long)]
     pub(super) allow_other: bool,

@@ -3,6 +3,7 @@
 mod args;
 mod commands;
 mod context;
+mod duration;
 mod error;
 mod selection;
 

@@ -4,6 +4,7 @@
 //! lifetimes with explicit invalidation, cached link targets, and directories without `opendir`
 //! (so that their listings are cached too).
 
+use super::activity::Activity;
 use super::fs::{Attributes, DirEntry, FsError, Handles, Kind, Lifetime, OpenFile, ViewFs};
 use super::placement;
 use super::shown::MOMENT;
@@ -20,7 +21,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// The kernel keeps what we invalidate ourselves this long.
+/// The kernel keeps what we invalidate ourselves this long, unless it must ask more often.
 const LONG: Duration = Duration::from_secs(3600);
 
 /// The kernel keeps what nothing invalidates this long.
@@ -40,6 +41,9 @@ pub(super) struct Adapter {
     /// The kernel reads files in jobs' directories by itself.
     passthrough: bool,
     xattr: bool,
+    activity: Option<Arc<Activity>>,
+    /// The kernel keeps what we invalidate ourselves this long.
+    long: Duration,
     handles: Handles,
     backings: Mutex<Backings>,
 }
@@ -64,8 +68,34 @@ impl Adapter {
             without_opendir: false,
             passthrough: false,
             xattr,
+            activity: None,
+            long: LONG,
             handles: Handles::default(),
             backings: Mutex::default(),
+        }
+    }
+
+    /// Notes in `activity` that somebody asks, and has the kernel ask again after `memory`.
+    pub(super) fn noting(mut self, activity: Arc<Activity>, memory: Duration) -> Self {
+        self.activity = Some(activity);
+        self.long = memory.min(LONG);
+        self
+    }
+
+    /// Somebody asks. Not so for `statfs`, which watches over all mounts, and for what the kernel
+    /// does in its own time.
+    fn used(&self) {
+        if let Some(activity) = &self.activity {
+            activity.touch();
+        }
+    }
+
+    fn duration(&self, lifetime: Lifetime) -> Duration {
+        match lifetime {
+            Lifetime::UntilChanged => self.long,
+            Lifetime::Short => SHORT,
+            Lifetime::Moment => MOMENT,
+            Lifetime::Over => Duration::ZERO,
         }
     }
 
@@ -144,9 +174,14 @@ impl Filesystem for Adapter {
 
     fn lookup(&self, request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
         placement::follow(request.pid());
+        self.used();
         match self.fs.lookup(parent.0, name.as_bytes()) {
             Ok((attributes, lifetime)) => {
-                reply.entry(&duration(lifetime), &self.file_attr(attributes), GENERATION);
+                reply.entry(
+                    &self.duration(lifetime),
+                    &self.file_attr(attributes),
+                    GENERATION,
+                );
             }
             Err(FsError::NotFound(lifetime)) => {
                 // Inode number 0 is "no such entry" in a form that the kernel may keep.
@@ -158,7 +193,11 @@ impl Filesystem for Adapter {
                     blocks: 0,
                     owner: None,
                 };
-                reply.entry(&duration(lifetime), &self.file_attr(nothing), GENERATION);
+                reply.entry(
+                    &self.duration(lifetime),
+                    &self.file_attr(nothing),
+                    GENERATION,
+                );
             }
             Err(error) => reply.error(errno(error)),
         }
@@ -166,9 +205,10 @@ impl Filesystem for Adapter {
 
     fn getattr(&self, request: &Request, ino: INodeNo, _: Option<FileHandle>, reply: ReplyAttr) {
         placement::follow(request.pid());
+        self.used();
         match self.fs.attributes(ino.0) {
             Ok((attributes, lifetime)) => {
-                reply.attr(&duration(lifetime), &self.file_attr(attributes));
+                reply.attr(&self.duration(lifetime), &self.file_attr(attributes));
             }
             Err(error) => reply.error(errno(error)),
         }
@@ -176,6 +216,7 @@ impl Filesystem for Adapter {
 
     fn readlink(&self, request: &Request, ino: INodeNo, reply: ReplyData) {
         placement::follow(request.pid());
+        self.used();
         match self.fs.readlink(ino.0) {
             Ok(target) => reply.data(&target),
             Err(error) => reply.error(errno(error)),
@@ -183,6 +224,7 @@ impl Filesystem for Adapter {
     }
 
     fn opendir(&self, _: &Request, _: INodeNo, _: OpenFlags, reply: ReplyOpen) {
+        self.used();
         if self.without_opendir {
             return reply.error(Errno::ENOSYS);
         }
@@ -201,6 +243,7 @@ impl Filesystem for Adapter {
         mut reply: ReplyDirectory,
     ) {
         placement::follow(request.pid());
+        self.used();
         let listed = self.fs.list(ino.0, offset, false, |entry| {
             let kind = self.file_attr(entry.attributes).kind;
             reply.add(
@@ -225,6 +268,7 @@ impl Filesystem for Adapter {
         mut reply: ReplyDirectoryPlus,
     ) {
         placement::follow(request.pid());
+        self.used();
         let listed = self.fs.list(
             ino.0,
             offset,
@@ -240,7 +284,7 @@ impl Filesystem for Adapter {
                     INodeNo(attributes.ino),
                     next,
                     OsStr::from_bytes(name),
-                    &duration(lifetime),
+                    &self.duration(lifetime),
                     &attr,
                     GENERATION,
                 )
@@ -275,6 +319,7 @@ impl Filesystem for Adapter {
     }
 
     fn open(&self, _: &Request, ino: INodeNo, _: OpenFlags, reply: ReplyOpen) {
+        self.used();
         let file = match self.fs.open(ino.0) {
             Ok(file) => Arc::new(file),
             Err(error) => return reply.error(errno(error)),
@@ -304,6 +349,7 @@ impl Filesystem for Adapter {
         _: Option<LockOwner>,
         reply: ReplyData,
     ) {
+        self.used();
         let file = self.handles.get(fh.0).ok_or(FsError::Stale);
         match file.and_then(|file| file.read(offset, size as usize)) {
             Ok(bytes) => reply.data(&bytes),
@@ -338,6 +384,7 @@ impl Filesystem for Adapter {
     }
 
     fn getxattr(&self, _: &Request, ino: INodeNo, name: &OsStr, size: u32, reply: ReplyXattr) {
+        self.used();
         if !self.xattr {
             // The kernel never asks again; otherwise `ls -l` would, three times per entry.
             return reply.error(Errno::ENOSYS);
@@ -358,6 +405,7 @@ impl Filesystem for Adapter {
     }
 
     fn listxattr(&self, _: &Request, ino: INodeNo, size: u32, reply: ReplyXattr) {
+        self.used();
         let all = match self.xattr {
             true => self.fs.xattrs(ino.0),
             false => Ok(Vec::new()),
@@ -388,15 +436,6 @@ fn reply_xattr(size: u32, bytes: &[u8], reply: ReplyXattr) {
 
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-fn duration(lifetime: Lifetime) -> Duration {
-    match lifetime {
-        Lifetime::UntilChanged => LONG,
-        Lifetime::Short => SHORT,
-        Lifetime::Moment => MOMENT,
-        Lifetime::Over => Duration::ZERO,
-    }
 }
 
 fn errno(error: FsError) -> Errno {

@@ -1,5 +1,6 @@
 //! Mounting, in the foreground or in a process of its own.
 
+use super::activity::Activity;
 use super::adapter::Adapter;
 use super::fs::ViewFs;
 use super::mountpoint::{self, Made};
@@ -38,11 +39,16 @@ pub struct MountOptions {
     /// Directory of the registry.
     #[serde(with = "super::path_text")]
     pub state_dir: PathBuf,
+    /// Where the daemon and the watchdog log.
+    #[serde(with = "super::path_text")]
+    pub log: PathBuf,
     /// This program, to be run as daemon and watchdog.
     #[serde(with = "super::path_text")]
     pub program: PathBuf,
     /// How often to check a workspace that no watch covers, in milliseconds.
     pub refresh_ms: u64,
+    /// Unmount when nobody has used it for that long, in milliseconds.
+    pub idle_ms: Option<u64>,
     /// Let other users in.
     pub allow_other: bool,
     /// What is shown, and how.
@@ -101,7 +107,7 @@ const TICK: Duration = Duration::from_secs(1);
 pub fn start(options: &MountOptions, observer: &dyn Observer) -> Result<Outcome, MountError> {
     let registry = Registry::new(&options.state_dir);
     registry.ensure()?;
-    let log = registry.log_path(&options.mountpoint);
+    let log = options.log.clone();
     let argument = program_argument(options);
     let args = [OsStr::new("serve"), OsStr::new(&argument)];
     let output = exec::start_daemon(&options.program, &args, fsx::open_log(&log)?)?;
@@ -241,6 +247,7 @@ struct Mount {
     record: MountRecord,
     mount_id: u64,
     signals: Receiver<()>,
+    idle: Idle,
 }
 
 impl MountOptions {
@@ -279,12 +286,12 @@ impl Mount {
             mountpoint: options.mountpoint.clone(),
         };
         // Before the mount, so that there is no moment in which a kill would leave it behind.
-        let log = registry.log_path(&options.mountpoint);
-        let guard = Guard::start(options.program.clone(), log, watched)?;
+        let guard = Guard::start(options.program.clone(), options.log.clone(), watched)?;
         let signals = catch_signals(options.ignore_hangup).map_err(refused)?;
         abort_on_panic();
+        let idle = Idle::new(options.idle_ms);
         let session = Session::new(
-            Adapter::new(Arc::clone(&fs), options.shown.xattr),
+            idle.watching(Adapter::new(Arc::clone(&fs), options.shown.xattr)),
             &options.mountpoint,
             &config(options),
         )
@@ -304,6 +311,7 @@ impl Mount {
             host: host(),
             mounted_s: started.unsigned_abs() / 1_000_000_000,
             background: options.ignore_hangup,
+            log: options.log.clone(),
             made_mountpoint,
         };
         registry.write(&record)?;
@@ -322,6 +330,7 @@ impl Mount {
             record,
             mount_id,
             signals,
+            idle,
         })
     }
 
@@ -332,7 +341,7 @@ impl Mount {
         std::thread::spawn(move || refresher.run());
         let ended = self.signals;
         while ended.recv_timeout(TICK) == Err(RecvTimeoutError::Timeout) {
-            if self.session.guard.is_finished() {
+            if self.session.guard.is_finished() || self.idle.has_unmounted(self.mount_id) {
                 break;
             }
         }
@@ -352,10 +361,67 @@ impl Mount {
 
 /// Takes our mount away, wherever it is by now: the project may have been moved.
 fn detach_by_id(mount_id: u64) -> Result<(), MountError> {
-    let is_it = |entry: &table::MountEntry| entry.id == mount_id && entry.is_ours();
-    match table::mounts()?.into_iter().find(is_it) {
+    match find_by_id(mount_id)? {
         Some(entry) => table::detach(&entry.mountpoint),
         None => Ok(()),
+    }
+}
+
+fn find_by_id(mount_id: u64) -> Result<Option<table::MountEntry>, MountError> {
+    let is_it = |entry: &table::MountEntry| entry.id == mount_id && entry.is_ours();
+    Ok(table::mounts()?.into_iter().find(is_it))
+}
+
+/// Unmounts what nobody uses.
+#[derive(Debug)]
+struct Idle {
+    activity: Arc<Activity>,
+    limit: Option<Duration>,
+}
+
+/// The kernel asks at least that often, within the time limit, about what is in use.
+const QUESTIONS: u32 = 4;
+
+impl Idle {
+    fn new(limit_ms: Option<u64>) -> Self {
+        Self {
+            activity: Arc::new(Activity::new()),
+            limit: limit_ms.map(Duration::from_millis),
+        }
+    }
+
+    /// Makes the file system note its use. A walk over what the kernel knows asks nothing, so it
+    /// must not know it for too long.
+    fn watching(&self, adapter: Adapter) -> Adapter {
+        match self.limit {
+            Some(limit) => adapter.noting(Arc::clone(&self.activity), limit / QUESTIONS),
+            None => adapter,
+        }
+    }
+
+    /// Unmounts after the time limit, unless somebody is inside. That counts as use, too.
+    fn has_unmounted(&self, mount_id: u64) -> bool {
+        let Some(limit) = self.limit.filter(|&limit| self.activity.idle() >= limit) else {
+            return false;
+        };
+        match find_by_id(mount_id) {
+            Ok(Some(entry)) => match table::unmount_unused(&entry.mountpoint) {
+                Ok(()) => {
+                    tracing::warn!(
+                        "unmounted {}: nobody used it for {} s",
+                        entry.mountpoint.display(),
+                        limit.as_secs()
+                    );
+                    true
+                }
+                Err(error) => {
+                    tracing::info!("still in use: {error}");
+                    self.activity.touch();
+                    false
+                }
+            },
+            _ => false,
+        }
     }
 }
 

@@ -4,6 +4,7 @@
 //! out, and it is tested that way. [`adapter`] translates between it and `fuser`. [`daemon`] runs
 //! it in the background, [`watchdog`] cleans up behind it, and [`registry`] remembers it.
 
+mod activity;
 mod adapter;
 mod cookie;
 mod daemon;

@@ -29,6 +29,9 @@ pub struct MountRecord {
     pub mounted_s: u64,
     /// It runs in the background and logs to a file.
     pub background: bool,
+    /// The file it logs to; empty if it was written by an older version.
+    #[serde(default, with = "super::path_text")]
+    pub log: PathBuf,
     /// The mountpoint was made for it and is removed with it.
     pub made_mountpoint: bool,
 }
@@ -144,7 +147,7 @@ impl Registry {
         Ok(fsx::remove_file(&self.path(&ended.mountpoint, "json"))?)
     }
 
-    /// Where the daemon of a mountpoint logs.
+    /// Where the daemon of a mountpoint logs, unless it is told otherwise.
     pub fn log_path(&self, mountpoint: &Path) -> PathBuf {
         self.path(mountpoint, "log")
     }

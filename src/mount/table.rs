@@ -4,8 +4,9 @@ use super::preflight::find_fusermount;
 use super::{FS_NAME, MountError};
 use crate::exec;
 use crate::fsx;
+use rustix::mount::UnmountFlags;
 use std::ffi::{OsStr, OsString};
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc;
 use std::time::Duration;
@@ -131,23 +132,28 @@ fn unescaped(field: &[u8]) -> OsString {
 /// Takes a mount out of the tree at once, even if processes are still inside; those see it until
 /// they leave.
 pub(super) fn detach(mountpoint: &Path) -> Result<(), MountError> {
-    use rustix::mount::UnmountFlags;
+    unmount(mountpoint, UnmountFlags::DETACH, &["-u", "-z", "--"])
+}
+
+/// Takes a mount away; fails if a process is inside or has a file of it open.
+pub(super) fn unmount_unused(mountpoint: &Path) -> Result<(), MountError> {
+    unmount(mountpoint, UnmountFlags::empty(), &["-u", "--"])
+}
+
+/// Unmounts, with `fusermount3` and its options where we may not.
+fn unmount(mountpoint: &Path, flags: UnmountFlags, options: &[&str]) -> Result<(), MountError> {
     let fail = |reason: String| MountError::CannotUnmount {
         mountpoint: mountpoint.to_owned(),
         reason,
     };
-    match rustix::mount::unmount(mountpoint, UnmountFlags::DETACH | UnmountFlags::NOFOLLOW) {
+    match rustix::mount::unmount(mountpoint, flags | UnmountFlags::NOFOLLOW) {
         Ok(()) => return Ok(()),
         Err(rustix::io::Errno::PERM) => {}
         Err(error) => return Err(fail(std::io::Error::from(error).to_string())),
     }
     let helper = find_fusermount().ok_or_else(|| fail("fusermount3 was not found".to_owned()))?;
-    let args = [
-        OsStr::new("-u"),
-        OsStr::new("-z"),
-        OsStr::new("--"),
-        OsStr::from_bytes(mountpoint.as_os_str().as_bytes()),
-    ];
+    let mut args: Vec<_> = options.iter().map(OsStr::new).collect();
+    args.push(mountpoint.as_os_str());
     let finished = exec::run(&helper, &args, Duration::from_secs(10))?;
     if finished.success {
         Ok(())

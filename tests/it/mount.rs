@@ -606,6 +606,9 @@ fn an_ordinary_user_mounts_without_root() {
     assert_eq!(list("views/view"), 3);
     run(&["unmount"]).success();
     assert!(!dir.join("views").exists());
+    run(&["mount", "--idle-unmount", "1s"]).success();
+    let views = dir.join("views");
+    wait_until("the idle end", || !is_mounted(&views) && !views.exists());
 }
 
 #[test]
@@ -842,4 +845,45 @@ fn a_stopped_daemon_hangs_no_command() {
     );
     env.run(&root, &["unmount", "--all"]).success();
     assert!(!is_mounted(&views) && !views.exists());
+}
+
+#[test]
+fn what_nobody_uses_is_unmounted() {
+    if !can_mount() {
+        return;
+    }
+    let env = Env::new();
+    let root = env.project("p");
+    env.run(&root, &["create", "a=1:3:1"]).success();
+    let views = root.join("views");
+    let log = root.join("mount.log");
+    let mount = || {
+        let args = ["mount", "--idle-unmount", "2s", "--log", "mount.log"];
+        env.run(&root, &args).success();
+    };
+    mount();
+    let shown = env.run(&root, &["mounts"]);
+    assert!(shown.success().contains(log.to_str().unwrap()), "{shown:?}");
+    // Looked at now and then, for longer than the limit; the kernel alone could answer.
+    for _ in 0..12 {
+        std::thread::sleep(std::time::Duration::from_millis(300));
+        assert_eq!(links(&views.join("view")).len(), 3);
+    }
+    // A shell that does nothing is inside.
+    let mut shell = Command::new("sh")
+        .args(["-c", "read line"])
+        .current_dir(views.join("view/a"))
+        .stdin(Stdio::piped())
+        .spawn()
+        .unwrap();
+    std::thread::sleep(std::time::Duration::from_millis(4500));
+    assert!(is_mounted(&views));
+    drop(shell.stdin.take());
+    shell.wait().unwrap();
+    wait_until("the end", || !is_mounted(&views) && !views.exists());
+    assert_eq!(env.run(&root, &["mounts", "--json"]).success(), "");
+    let said = std::fs::read_to_string(log).unwrap();
+    assert!(said.contains("nobody used it for 2 s"), "{said}");
+    let never = env.run(&root, &["mount", "--idle-unmount", "soon"]);
+    assert!(never.failure(2).contains("is no duration"), "{never:?}");
 }

@@ -4,9 +4,10 @@ use crate::catalog::{Catalog, Store};
 use crate::cli::args::{MountArgs, ServeArgs};
 use crate::cli::context::{Context, now, start_threads};
 use crate::cli::error::{CliError, Exit};
-use crate::mount::{self, MountOptions, Outcome, Shown, WatchdogOptions};
+use crate::mount::{self, MountOptions, Outcome, Registry, Shown, WatchdogOptions};
 use crate::workspace::Project;
 use std::io;
+use std::path::{Path, PathBuf};
 
 pub(in crate::cli) fn run(context: &Context<'_>, args: &MountArgs) -> Result<Exit, CliError> {
     let project = context.project()?;
@@ -20,13 +21,20 @@ pub(in crate::cli) fn run(context: &Context<'_>, args: &MountArgs) -> Result<Exi
             "`--refresh` must be between 0.01 and 86400 seconds",
         ));
     }
+    let state_dir = context.state_dir();
+    let log = match &args.log {
+        Some(path) => log_file(&context.absolute(path)?, &mountpoint)?,
+        None => Registry::new(&state_dir).log_path(&mountpoint),
+    };
     let options = MountOptions {
         project: project.root().to_owned(),
         workspace: workspace.dir().to_owned(),
         mountpoint,
-        state_dir: context.state_dir(),
+        state_dir,
+        log,
         program: context.program()?,
         refresh_ms: (args.refresh * 1000.0) as u64,
+        idle_ms: args.idle_unmount.map(|idle| idle.as_millis() as u64),
         allow_other: args.allow_other,
         shown: Shown {
             tree: args.tree.clone(),
@@ -52,6 +60,15 @@ pub(in crate::cli) fn run(context: &Context<'_>, args: &MountArgs) -> Result<Exi
         announce(context, &options, outcome);
     }
     Ok(Exit::Done)
+}
+
+/// Refuses a log that the mount would hide.
+fn log_file(path: &Path, mountpoint: &Path) -> Result<PathBuf, CliError> {
+    let path = mount::resolve_mountpoint(path)?;
+    if path.starts_with(mountpoint) {
+        return Err(CliError::usage("the log cannot be in the mountpoint"));
+    }
+    Ok(path)
 }
 
 fn announce(context: &Context<'_>, options: &MountOptions, outcome: Outcome) {

@@ -18,7 +18,15 @@ pub(in crate::cli) fn run(context: &Context<'_>, args: &MountsArgs) -> Result<Ex
         context.term.note("nothing is mounted");
         return Ok(Exit::Done);
     }
-    let mut table = Table::new(&["MOUNTPOINT", "PROJECT", "STATE", "HOST", "PID", "SINCE"]);
+    let mut table = Table::new(&[
+        "MOUNTPOINT",
+        "PROJECT",
+        "STATE",
+        "HOST",
+        "PID",
+        "SINCE",
+        "LOG",
+    ]);
     for record in &records {
         table.row(&[
             record.mountpoint.display().to_string(),
@@ -27,6 +35,7 @@ pub(in crate::cli) fn run(context: &Context<'_>, args: &MountsArgs) -> Result<Ex
             record.host.clone(),
             record.pid.to_string(),
             age((now() / 1_000_000_000).saturating_sub_unsigned(record.mounted_s)),
+            log_name(record),
         ]);
     }
     for line in table.lines() {
@@ -54,6 +63,14 @@ fn state_name(state: MountState) -> &'static str {
         MountState::Mounted => "mounted",
         MountState::Dead => "dead",
         MountState::Elsewhere => "elsewhere",
+    }
+}
+
+/// What is served in the foreground logs to its terminal.
+fn log_name(record: &MountRecord) -> String {
+    match record.background {
+        true => record.log.display().to_string(),
+        false => "-".to_owned(),
     }
 }
 
