@@ -15,6 +15,8 @@ use std::time::Duration;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct MountEntry {
     pub(super) id: u64,
+    /// For FUSE, the number of the connection in `/sys/fs/fuse/connections`.
+    pub(super) device_minor: u32,
     pub(super) mountpoint: PathBuf,
     pub(super) fs_type: String,
     pub(super) source: OsString,
@@ -89,7 +91,9 @@ pub(super) fn mounted_at(mountpoint: &Path) -> Result<Option<MountEntry>, MountE
 fn parse_line(line: &[u8]) -> Option<MountEntry> {
     let mut fields = line.split(|&b| b == b' ');
     let id = std::str::from_utf8(fields.next()?).ok()?.parse().ok()?;
-    let mountpoint = PathBuf::from(unescaped(fields.nth(3)?));
+    let device = std::str::from_utf8(fields.nth(1)?).ok()?;
+    let device_minor = device.split_once(':')?.1.parse().ok()?;
+    let mountpoint = PathBuf::from(unescaped(fields.nth(1)?));
     let mut fields = fields.skip_while(|field| *field != b"-").skip(1);
     let fs_type = String::from_utf8_lossy(fields.next()?).into_owned();
     let source = unescaped(fields.next()?);
@@ -99,6 +103,7 @@ fn parse_line(line: &[u8]) -> Option<MountEntry> {
         .find_map(|option| option.strip_prefix("user_id=")?.parse().ok());
     Some(MountEntry {
         id,
+        device_minor,
         mountpoint,
         fs_type,
         source,
@@ -171,8 +176,8 @@ mod tests {
         let entry =
             parse_line(br"36 35 98:0 / /mnt/my\040views\134x rw,noatime shared:1 master:2 - fuse sweepfs rw,user_id=0").expect("a mount");
         assert_eq!(
-            (entry.id, entry.mountpoint.to_str()),
-            (36, Some("/mnt/my views\\x"))
+            (entry.id, entry.device_minor, entry.mountpoint.to_str()),
+            (36, 0, Some("/mnt/my views\\x"))
         );
         assert!(entry.is_ours() && entry.belongs_to(0) && !entry.belongs_to(1));
         assert!(

@@ -703,6 +703,66 @@ fn what_is_missing_is_named_before_anything_is_touched() {
     assert!(!dir.join("views").exists());
 }
 
+#[test]
+fn doctor_names_what_limits_a_mount() {
+    if !can_mount() {
+        return;
+    }
+    let env = Env::new();
+    let Some((dir, words)) = for_another_user(&env) else {
+        return;
+    };
+    as_another_user(&env, &dir, &words, &["init"]).success();
+    let doctor = |preparation: &str, settings: &[&str]| {
+        let words = words.iter().map(String::as_str).chain(["doctor"]);
+        let words: Vec<_> = ["env"]
+            .into_iter()
+            .chain(settings.iter().copied())
+            .chain(words)
+            .collect();
+        let ran = in_namespace(&env, &dir, preparation, &words)?;
+        Some((ran.code, ran.stdout))
+    };
+    let etc = "mount -t tmpfs none /mnt; chmod 755 /mnt; cp /etc/passwd /mnt
+        echo 'PRUNEFS = \"nfs fuse.sshfs\"' > /mnt/updatedb.conf
+        echo 'mount_max = 0' > /mnt/fuse.conf
+        mount --bind /mnt /etc";
+    let Some((code, said)) = doctor(etc, &["X=1"]) else {
+        return;
+    };
+    assert_eq!(code, Some(1), "{said}");
+    for expected in [
+        "limited  other users: `--allow-other` is not permitted",
+        "bad      number of mounts: ",
+        "limited  updatedb: walks mounts",
+        "add `fuse.sweepfs` to PRUNEFS",
+        "good     workspace: on a local file system",
+        "good     mountpoint: ",
+    ] {
+        assert!(said.contains(expected), "{expected}: {said}");
+    }
+    let (code, said) = doctor("true", &["FUSERMOUNT_PATH=/nowhere"]).unwrap();
+    assert_eq!(code, Some(1));
+    assert!(
+        said.contains("FUSERMOUNT_PATH names `/nowhere`, which is no program"),
+        "{said}"
+    );
+    let copy = env.path().join("fusermount3");
+    std::fs::copy("/bin/true", &copy).unwrap();
+    let named = format!("FUSERMOUNT_PATH={}", copy.display());
+    let (_, said) = doctor("true", &[&named]).unwrap();
+    assert!(said.contains("is not setuid root"), "{said}");
+    std::fs::set_permissions(&copy, PermissionsExt::from_mode(0o4755)).unwrap();
+    let (_, said) = doctor("true", &[&named]).unwrap();
+    assert!(said.contains("fusermount3 is there and setuid"), "{said}");
+    let nosuid = format!(
+        "mount --bind {0} {0}; mount -o remount,bind,nosuid {0}",
+        copy.display()
+    );
+    let (_, said) = doctor(&nosuid, &[&named]).unwrap();
+    assert!(said.contains("its file system is `nosuid`"), "{said}");
+}
+
 /// Returns the daemons that serve a mountpoint or are about to.
 fn daemons(mountpoint: &Path) -> Vec<i32> {
     let named = format!("\"mountpoint\":\"{}\"", mountpoint.display());
@@ -840,7 +900,10 @@ fn a_stopped_daemon_hangs_no_command() {
     kill(daemon_pid(&env, &views), "STOP");
     let doctor = env.run(&root, &["doctor"]);
     assert!(
-        doctor.success().contains("its daemon does not answer"),
+        doctor.success().contains("its daemon does not answer")
+            && doctor
+                .stdout
+                .contains("`echo 1 > /sys/fs/fuse/connections/"),
         "{doctor:?}"
     );
     env.run(&root, &["unmount", "--all"]).success();

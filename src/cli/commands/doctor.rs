@@ -9,8 +9,7 @@ use crate::report::harmless;
 
 pub(in crate::cli) fn run(context: &Context<'_>, args: &DoctorArgs) -> Result<Exit, CliError> {
     let mut all = checks();
-    all.push(check_project(context));
-    all.extend(check_workspace(context));
+    all.extend(check_project(context));
     for check in &all {
         if args.json {
             let verdict = verdict_name(check.verdict);
@@ -40,41 +39,43 @@ fn verdict_name(verdict: Verdict) -> &'static str {
     }
 }
 
-fn check_project(context: &Context<'_>) -> Check {
-    let name = "project";
-    match context.project() {
-        Ok(project) => Check {
+fn check_project(context: &Context<'_>) -> Vec<Check> {
+    let Ok(project) = context.project() else {
+        let hint = "go to a project, or make one with `sweepfs init`";
+        let none = "none here".to_owned();
+        return vec![Check::limited("project", none, hint.to_owned())];
+    };
+    vec![
+        Check::good("project", project.root().display().to_string()),
+        check_workspace(fsx::network_fs(project.workspace().dir())),
+        check_mountpoint(fsx::network_fs(project.root())),
+    ]
+}
+
+fn check_workspace(network: Option<&str>) -> Check {
+    let name = "workspace";
+    match network {
+        None => Check::good(
             name,
-            verdict: Verdict::Good,
-            found: project.root().display().to_string(),
-            hint: None,
-        },
-        Err(_) => Check {
+            "on a local file system; changes show within 1 s".to_owned(),
+        ),
+        Some(network) => Check::limited(
             name,
-            verdict: Verdict::Limited,
-            found: "none here".to_owned(),
-            hint: Some("go to a project, or make one with `sweepfs init`".to_owned()),
-        },
+            format!("on {network}; changes made on other hosts show after the refresh interval"),
+            "`sweepfs mount --refresh SECONDS` sets it, 5 by default".to_owned(),
+        ),
     }
 }
 
-fn check_workspace(context: &Context<'_>) -> Option<Check> {
-    let workspace = context.workspace().ok()?;
-    let name = "workspace";
-    Some(match fsx::network_fs(workspace.dir()) {
-        None => Check {
+/// The default mountpoint is in the project.
+fn check_mountpoint(network: Option<&str>) -> Check {
+    let name = "mountpoint";
+    match network {
+        None => Check::good(name, "`views` would be on a local file system".to_owned()),
+        Some(network) => Check::limited(
             name,
-            verdict: Verdict::Good,
-            found: "on a local file system; changes show within 1 s".to_owned(),
-            hint: None,
-        },
-        Some(network) => Check {
-            name,
-            verdict: Verdict::Limited,
-            found: format!(
-                "on {network}; changes made on other hosts show after the refresh interval"
-            ),
-            hint: Some("`sweepfs mount --refresh SECONDS` sets it, 5 by default".to_owned()),
-        },
-    })
+            format!("`views` would be on {network}; other hosts see an empty folder, and root may be kept out, whose help a mount needs"),
+            "if mounting fails, name a local directory, as in `sweepfs mount \"$XDG_RUNTIME_DIR/views\"`".to_owned(),
+        ),
+    }
 }
