@@ -3,7 +3,7 @@
 use crate::cli::args::UnmountArgs;
 use crate::cli::context::Context;
 use crate::cli::error::{CliError, Exit};
-use crate::mount::{self, MountState, Registry};
+use crate::mount::{self, MountError, MountState, Registry};
 use std::path::PathBuf;
 
 pub(in crate::cli) fn run(context: &Context<'_>, args: &UnmountArgs) -> Result<Exit, CliError> {
@@ -22,6 +22,8 @@ pub(in crate::cli) fn run(context: &Context<'_>, args: &UnmountArgs) -> Result<E
             Ok(()) => context
                 .term
                 .note(format_args!("unmounted {}", mountpoint.display())),
+            // Its watchdog, or another command, was faster.
+            Err(MountError::NotMounted(_)) if args.all => {}
             Err(error) if mountpoints.len() > 1 => {
                 CliError::from(error).report(context.term);
                 exit = Exit::Partial;
