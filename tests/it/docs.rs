@@ -89,6 +89,11 @@ fn the_readme_is_true() {
 }
 
 #[test]
+fn the_page_on_mounting_is_true() {
+    check_page("docs/mounting.md");
+}
+
+#[test]
 fn the_command_line_reference_is_true() {
     check_page("docs/cli.md");
 }
