@@ -202,6 +202,9 @@ pub fn serve(
     }
     preflight::require()?;
     let made = mountpoint::prepare(&options.mountpoint, &options.workspace)? == Made::Yes;
+    if made {
+        mountpoint::leave_note(&options.mountpoint, &options.project);
+    }
     let made_before = record.is_some_and(|record| record.made_mountpoint);
     let mounted = || {
         let loaded = load()?;
@@ -219,7 +222,7 @@ pub fn serve(
         Ok(mounted) => mounted,
         Err(error) => {
             if made {
-                let _ = fsx::remove_dir(&options.mountpoint);
+                mountpoint::remove(&options.mountpoint);
             }
             return Err(error);
         }

@@ -1,7 +1,7 @@
 //! What is mounted where, by which daemon: one JSON file per mount in the state directory.
 
 use super::table::{self, MountEntry};
-use super::{MountError, host};
+use super::{MountError, host, mountpoint};
 use crate::fsx::{self, Durability, Lock};
 use md5::{Digest, Md5};
 use rustix::process::{Pid, Signal};
@@ -142,7 +142,7 @@ impl Registry {
             return Ok(());
         }
         if ended.made_mountpoint {
-            let _ = fsx::remove_dir(&ended.mountpoint);
+            mountpoint::remove(&ended.mountpoint);
         }
         Ok(fsx::remove_file(&self.path(&ended.mountpoint, "json"))?)
     }

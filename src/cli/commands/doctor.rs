@@ -74,7 +74,7 @@ fn check_mountpoint(network: Option<&str>) -> Check {
         None => Check::good(name, "`views` would be on a local file system".to_owned()),
         Some(network) => Check::limited(
             name,
-            format!("`views` would be on {network}; other hosts see an empty folder, and root may be kept out, whose help a mount needs"),
+            format!("`views` would be on {network}; other hosts see a folder without the mount, and root may be kept out, whose help a mount needs"),
             "if mounting fails, name a local directory, as in `sweepfs mount \"$XDG_RUNTIME_DIR/views\"`".to_owned(),
         ),
     }
