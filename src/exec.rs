@@ -78,15 +78,17 @@ pub fn run(program: &Path, args: &[&OsStr], limit: Duration) -> Result<Finished,
 }
 
 /// Starts a program that outlives us: its input is empty, its error output goes to a log, and its
-/// output is ours to read.
+/// output is ours to read. It has our environment and the variables of `env`.
 pub fn start_daemon(
     program: &Path,
     args: &[&OsStr],
+    env: &[(&str, PathBuf)],
     log: File,
 ) -> Result<impl Read + use<>, ExecError> {
     let mut command = Command::new(program);
     command
         .args(args)
+        .envs(env.iter().map(|(name, value)| (name, value)))
         .current_dir("/")
         .stdin(Stdio::null())
         .stdout(Stdio::piped())

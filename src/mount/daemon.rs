@@ -110,7 +110,10 @@ pub fn start(options: &MountOptions, observer: &dyn Observer) -> Result<Outcome,
     let log = options.log.clone();
     let argument = program_argument(options);
     let args = [OsStr::new("serve"), OsStr::new(&argument)];
-    let output = exec::start_daemon(&options.program, &args, fsx::open_log(&log)?)?;
+    // `fuser` would look in PATH first, where one that is not setuid may stand.
+    let helper = preflight::find_fusermount().map(|path| (preflight::HELPER_VARIABLE, path));
+    let env = Vec::from_iter(helper);
+    let output = exec::start_daemon(&options.program, &args, &env, fsx::open_log(&log)?)?;
     let (sender, messages) = mpsc::channel();
     std::thread::spawn(move || {
         for line in BufReader::new(output).lines().map_while(Result::ok) {

@@ -704,6 +704,31 @@ fn what_is_missing_is_named_before_anything_is_touched() {
 }
 
 #[test]
+fn another_fusermount_in_the_path_does_not_matter() {
+    let env = Env::new();
+    if !can_mount() {
+        return;
+    }
+    let Some((dir, words)) = for_another_user(&env) else {
+        return;
+    };
+    let run = |args: &[&str]| as_another_user(&env, &dir, &words, args);
+    run(&["init"]).success();
+    let bin = env.path().join("bin");
+    std::fs::create_dir(&bin).unwrap();
+    std::fs::copy("/bin/false", bin.join("fusermount3")).unwrap();
+    let path = format!("PATH={}:{}", bin.display(), std::env::var("PATH").unwrap());
+    let words: Vec<_> = ["env".to_owned(), path]
+        .into_iter()
+        .chain(words.clone())
+        .collect();
+    as_another_user(&env, &dir, &words, &["mount"]).success();
+    assert!(is_mounted(&dir.join("views")));
+    as_another_user(&env, &dir, &words, &["unmount"]).success();
+    assert!(!is_mounted(&dir.join("views")));
+}
+
+#[test]
 fn doctor_names_what_limits_a_mount() {
     if !can_mount() {
         return;

@@ -181,7 +181,7 @@ fn rights() -> conf::Rights {
 }
 
 /// Names the helper, for us and for `fuser`.
-const HELPER_VARIABLE: &str = "FUSERMOUNT_PATH";
+pub(super) const HELPER_VARIABLE: &str = "FUSERMOUNT_PATH";
 
 /// Finds the setuid helper of libfuse.
 ///
