@@ -101,7 +101,9 @@ pub(super) fn leave_note(mountpoint: &Path, project: &Path) {
 
 fn write_note(mountpoint: &Path, project: &Path) -> Result<(), fsx::FsError> {
     let text = format!(
-        "{NOTE_BEGIN}\nHere are the folders of the project {} where it is mounted. A mount exists on one host\nonly, this one was made on {}. For one on this host, run `sweepfs mount` in the project.\nBatch scripts should use the paths of jobs in the workspace.\n",
+        "{NOTE_BEGIN}\nHere are the folders of the project {} where it is mounted. A mount exists on one host\nonly, \
+             this one was made on {}. For one on this host, run `sweepfs mount` in the project.\n\
+             Batch scripts should use the paths of jobs in the workspace.\n",
         harmless(project.display()),
         host()
     );

@@ -97,7 +97,7 @@ const CONFINED: &[(&str, &[&str])] = &[
     ("clap::", &["cli"]),
     ("process::Command", &["exec"]),
     ("Command::new", &["exec"]),
-    ("std::env", &["cli"]),
+    ("std::env", &["cli", "mount"]),
     ("SystemTime::now", &["cli", "mount"]),
     ("Instant::now", &["cli", "mount"]),
     ("println!", &[]),
@@ -265,7 +265,7 @@ fn every_fault_is_found() {
         "src/filter.rs:1: `filter` may not name `view`",
         "src/filter.rs:3: `println!` is confined to []",
         "src/filter.rs:4: `filter` is pure, and `std::fs` is not",
-        "src/filter.rs:5: `std::env` is confined to [\"cli\"]",
+        "src/filter.rs:5: `std::env` is confined to [\"cli\", \"mount\"]",
         "src/filter.rs:6: `fuser::` is confined to [\"mount\"]",
     ];
     assert_eq!(found, expected);

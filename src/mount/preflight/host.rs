@@ -65,7 +65,8 @@ fn check_container() -> Check {
         Some(what) => Check::limited(
             name,
             format!("in {what}; a mount may be refused"),
-            "mount on the host and bind the mountpoint, or start it with `--device /dev/fuse --cap-add SYS_ADMIN`; a mount made inside is seen inside only".to_owned(),
+            "mount on the host and bind the mountpoint, or start it with `--device /dev/fuse --cap-add SYS_ADMIN`; \
+             a mount made inside is seen inside only".to_owned(),
         ),
     }
 }
@@ -233,7 +234,8 @@ fn check_notices() -> Check {
         Err(error) => Check::limited(
             name,
             format!("none to be had ({error}); {limits}"),
-            "the workspace is checked twice a second instead; close other programs that watch files, or ask your administrator to raise `fs.inotify.max_user_instances`".to_owned(),
+            "the workspace is checked twice a second instead; close other programs that watch files, \
+             or ask your administrator to raise `fs.inotify.max_user_instances`".to_owned(),
         ),
     }
 }
