@@ -64,7 +64,7 @@ pub struct ByListed {
     pub name: Box<[u8]>,
     /// Whether it is a job, or else a directory.
     pub is_leaf: bool,
-    /// Whether it is a directory of values that leaves one job.
+    /// Whether it is a directory, of a value or an id, that leaves one job.
     pub is_single: bool,
     /// The newest job below, or the job itself.
     pub newest: JobIdx,
@@ -78,7 +78,7 @@ impl ByDir {
 
     /// Returns the one job, if the directory would hold nothing but it.
     pub fn single(&self) -> Option<JobIdx> {
-        let is_single = self.level == Level::Keys && !self.fixed.is_empty() && self.jobs.len() == 1;
+        let is_single = self.level == Level::Keys && self.jobs.len() == 1;
         self.jobs.min().filter(|_| is_single)
     }
 
