@@ -5,6 +5,7 @@
 mod support;
 
 mod bad_input;
+mod by;
 mod catalog;
 mod cli;
 mod docs;
