@@ -938,7 +938,16 @@ impl ViewFs {
     }
 
     fn top_attributes(&self, generation: &Generation, top: &Top) -> Attributes {
-        Attributes::dir(top.ino, generation.newest)
+        let modified = match &top.kind {
+            TopKind::Tree(tree) => match tree.tree.node(0) {
+                Node::Dir { newest: Some(job) } => {
+                    generation.snapshot.jobs()[job as usize].modified
+                }
+                Node::Dir { newest: None } | Node::Leaf(_) => self.started,
+            },
+            _ => generation.newest,
+        };
+        Attributes::dir(top.ino, modified)
     }
 
     fn link_attributes(&self, generation: &Generation, ino: u64, job: JobIdx) -> Attributes {
