@@ -343,6 +343,7 @@ impl ViewFs {
         let new = Arc::new(new);
         let old = self.current();
         *self.current.write().unwrap_or_else(PoisonError::into_inner) = Arc::clone(&new);
+        locked(&self.nodes).drop_places();
         let mut kept = locked(&self.kept);
         let idle = |(_, used): &(_, Instant)| used.elapsed() > LISTING_IDLE_MAX;
         while kept.peek_lru().is_some_and(|(_, listing)| idle(listing)) {

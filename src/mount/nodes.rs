@@ -7,7 +7,7 @@
 use super::places::Memo;
 use crate::view::path_hash;
 use std::collections::{HashMap, VecDeque};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// Marks the inode numbers of these nodes.
 pub(super) const PASSING_BIT: u64 = 1 << 61;
@@ -108,6 +108,14 @@ impl Nodes {
         });
         known.lookups += 1;
         Arc::clone(&known.node)
+    }
+
+    /// Lets go of what was found: a node that nobody asks again would keep a whole tree.
+    pub(super) fn drop_places(&self) {
+        for known in self.known.values() {
+            let memo = known.node.memo.lock();
+            *memo.unwrap_or_else(PoisonError::into_inner) = None;
+        }
     }
 
     /// Takes lookups back.
