@@ -83,9 +83,9 @@ impl Fact {
     }
 }
 
-/// The bytes of a file.
+/// The bytes of a file about jobs.
 #[derive(Debug)]
-pub(super) struct Content {
+pub struct Content {
     bytes: Bytes,
     pub(super) size_bytes: u64,
 }
