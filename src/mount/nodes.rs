@@ -6,7 +6,7 @@
 
 use super::places::Memo;
 use crate::view::path_hash;
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// Marks the inode numbers of these nodes.
@@ -131,7 +131,10 @@ impl Nodes {
     /// Returns the oldest nodes if there are too many: what they lie in, and their names.
     pub(super) fn surplus(&mut self) -> Vec<(u64, Box<[u8]>)> {
         if self.oldest.len() > 2 * NODES_MAX.max(self.known.len()) {
-            self.oldest.retain(|ino| self.known.contains_key(ino));
+            // A node that was forgotten and became known again stands here twice.
+            let mut seen = HashSet::new();
+            self.oldest
+                .retain(|ino| self.known.contains_key(ino) && seen.insert(*ino));
         }
         if self.known.len() <= NODES_MAX {
             return Vec::new();
@@ -168,6 +171,18 @@ mod tests {
         nodes.forget(node.ino, 1);
         assert!(nodes.get(node.ino).is_none());
         assert_eq!(nodes.len(), 1);
+    }
+
+    #[test]
+    fn a_node_that_comes_and_goes_leaves_nothing_behind() {
+        let mut nodes = Nodes::default();
+        for _ in 0..=2 * NODES_MAX {
+            let ino = nodes.enter(&Above::Lasting(1), b"a", 0).ino;
+            nodes.forget(ino, 1);
+        }
+        nodes.enter(&Above::Lasting(1), b"a", 0);
+        assert!(nodes.surplus().is_empty());
+        assert_eq!(nodes.oldest.len(), 1);
     }
 
     #[test]
