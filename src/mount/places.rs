@@ -9,7 +9,7 @@ use super::fs::FsError;
 use super::generation::Generation;
 use super::nodes::{Above, PassingNode};
 use super::shown::Served;
-use super::tops::{LiveView, ShownTree, TopKind, all};
+use super::tops::{LiveView, ShownTree, TopKind};
 use crate::catalog::{FactsError, JobIdx, LiveFacts};
 use crate::config::LeafStyle;
 use crate::filter::Filter;
@@ -300,7 +300,7 @@ impl At<'_> {
         let mut views = locked(&self.finder.views);
         let known = views.get(&view.name);
         // The documents are looked at first: if they are as before, the tree is too.
-        let all = all(snapshot);
+        let all = snapshot.all();
         let looked = self.finder.live.ask(snapshot, now, age_max, |facts| {
             facts.keys(crate::filter::Space::Document, &all).map(drop)
         });
@@ -458,7 +458,7 @@ impl At<'_> {
             Place::Operations(within) | Place::States(_, within) | Place::Labels(within) => {
                 match within {
                     Some(within) => (**within).clone(),
-                    None => all(&self.generation.snapshot),
+                    None => self.generation.snapshot.all(),
                 }
             }
             _ => self.jobs(place)?.unwrap_or_default(),
@@ -497,7 +497,7 @@ impl At<'_> {
     pub(super) fn jobs(&self, place: &Place) -> Result<Option<RoaringBitmap>> {
         let snapshot = &self.generation.snapshot;
         Ok(Some(match place {
-            Place::Root | Place::Ids => all(snapshot),
+            Place::Root | Place::Ids => snapshot.all(),
             Place::Tree(at) => {
                 let mut jobs: Vec<_> = at.jobs_below(at.node).collect();
                 jobs.sort_unstable();
@@ -529,6 +529,15 @@ impl At<'_> {
                 return Ok(None);
             }
         }))
+    }
+
+    /// Returns when the newest job below a directory was created.
+    pub(super) fn newest_below(&self, place: &Place) -> Result<TimeNs> {
+        Ok(match place {
+            Place::Tree(at) => self.newest(at.jobs_below(at.node)),
+            Place::By(dir) => self.newest(dir.jobs().iter()),
+            other => self.newest(self.jobs(other)?.unwrap_or_default().iter()),
+        })
     }
 
     /// Returns the default hierarchy of some jobs.

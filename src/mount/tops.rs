@@ -204,7 +204,7 @@ pub(super) fn tops(
 
 /// Builds the tree of default paths.
 pub(super) fn auto_tree(snapshot: &Snapshot, leaf: LeafStyle, root_hash: u64) -> ShownTree {
-    let paths = default_paths(snapshot, &all(snapshot));
+    let paths = default_paths(snapshot, &snapshot.all());
     ShownTree::new(paths, leaf, root_hash, snapshot)
 }
 
@@ -213,9 +213,4 @@ fn with_hint(error: String, hint: Option<&str>) -> String {
         Some(hint) => format!("{error}\nhint: {hint}"),
         None => error,
     }
-}
-
-/// Returns all jobs of a snapshot.
-pub(super) fn all(snapshot: &Snapshot) -> RoaringBitmap {
-    snapshot.all()
 }

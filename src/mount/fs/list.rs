@@ -224,37 +224,10 @@ impl ViewFs {
         let ino = above.ino();
         let now = self.served_now();
         let at = self.at(generation, &now);
-        let kept = match cookie.after {
-            After::Nothing => None,
-            _ => locked(&self.listings)
-                .get(&(ino, cookie.tag))
-                .map(Arc::clone),
-        };
-        let (listing, tag) = match kept {
-            Some(listing) => (listing, cookie.tag),
-            None => {
-                let place = match above {
-                    Above::Node(node) => at.place_of(node)?.place,
-                    Above::Lasting(ino) => at.lasting(*ino)?.place,
-                    Above::Nothing => at.place_of(&self.root)?.place,
-                };
-                let tag = self.finder.next_version() as u8;
-                (at.entries(&place)?.into(), tag)
-            }
-        };
+        let (listing, tag) = self.listing_of(&at, above, cookie)?;
         self.expire_listing(ino);
         let next = |after| Cookie { tag, after }.offset();
-        let (n_dots, first) = match cookie.after {
-            After::Nothing => (0, 0),
-            After::Dot => (1, 0),
-            After::DotDot => (2, 0),
-            After::Entry(key) => {
-                let found = listing
-                    .iter()
-                    .position(|entry| entry_key(ino, &entry.name) == key);
-                (2, found.ok_or(FsError::Stale)? + 1)
-            }
-        };
+        let (n_dots, first) = position_in(&listing, ino, cookie.after)?;
         let own = Attributes::dir(ino, self.started);
         let parent = match above {
             Above::Node(node) => node.above.ino(),
@@ -286,6 +259,30 @@ impl ViewFs {
             }
         }
         Ok(())
+    }
+
+    /// Returns the listing that is to be continued, or a new one, and its tag.
+    fn listing_of(
+        &self,
+        at: &At<'_>,
+        above: &Above,
+        cookie: Cookie,
+    ) -> Result<(Arc<[Listed]>, u8), FsError> {
+        let key = (above.ino(), cookie.tag);
+        let kept = match cookie.after {
+            After::Nothing => None,
+            _ => locked(&self.listings).get(&key).map(Arc::clone),
+        };
+        if let Some(listing) = kept {
+            return Ok((listing, cookie.tag));
+        }
+        let place = match above {
+            Above::Node(node) => at.place_of(node)?.place,
+            Above::Lasting(ino) => at.lasting(*ino)?.place,
+            Above::Nothing => at.place_of(&self.root)?.place,
+        };
+        let tag = self.finder.next_version() as u8;
+        Ok((at.entries(&place)?.into(), tag))
     }
 
     fn emit_listed(
@@ -392,6 +389,20 @@ struct ListRequest<'a> {
     above: &'a Above,
     cookie: Cookie,
     with_lookups: bool,
+}
+
+/// Returns how many of `.` and `..` were listed, and the position of the next entry.
+fn position_in(listing: &[Listed], dir: u64, after: After) -> Result<(usize, usize), FsError> {
+    Ok(match after {
+        After::Nothing => (0, 0),
+        After::Dot => (1, 0),
+        After::DotDot => (2, 0),
+        After::Entry(key) => {
+            let is_last = |entry: &Listed| entry_key(dir, &entry.name) == key;
+            let last = listing.iter().position(is_last);
+            (2, last.ok_or(FsError::Stale)? + 1)
+        }
+    })
 }
 
 /// The key of an entry in a listing's cookie.

@@ -60,6 +60,9 @@ const ALIASES_MAX: NonZeroUsize = NonZeroUsize::new(4096).expect("not zero");
 /// Files about jobs that are kept for a moment.
 const CONTENTS_MAX: NonZeroUsize = NonZeroUsize::new(16).expect("not zero");
 
+/// Files in jobs' directories whose stamps are remembered.
+const OPENED_MAX: NonZeroUsize = NonZeroUsize::new(4096).expect("not zero");
+
 /// The file system of one project.
 #[derive(Debug)]
 pub struct ViewFs {
@@ -103,9 +106,6 @@ impl ServedNow {
         })
     }
 }
-
-/// Files in jobs' directories whose stamps are remembered.
-const OPENED_MAX: NonZeroUsize = NonZeroUsize::new(4096).expect("not zero");
 
 impl ViewFs {
     /// Makes the file system of a snapshot.
@@ -392,10 +392,7 @@ impl ViewFs {
                 Attributes::real(ino, &details)
             }
             Place::Broken(_) => Attributes::dir(ino, self.started),
-            directory => {
-                let jobs = at.jobs(directory)?.unwrap_or_default();
-                Attributes::dir(ino, at.newest(jobs.iter()))
-            }
+            directory => Attributes::dir(ino, at.newest_below(directory)?),
         })
     }
 }
