@@ -5,12 +5,14 @@
 
 use crate::reference::{Flat, flat, model, remove, statepoint, value_name};
 use crate::support::env::{Env, write_job};
+use crate::support::mounted::{can_mount, mount};
 use crate::support::tree::{list, load};
 use proptest::prelude::*;
 use std::cell::{Cell, RefCell};
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::Duration;
 use sweepfs::config::ProjectConfig;
 use sweepfs::filter::Filter;
@@ -109,23 +111,68 @@ impl Walker<'_> {
         }
     }
 
-    fn at(&self, path: &[&str]) -> BTreeMap<String, String> {
-        let dir = self.follow(path).unwrap_or_else(|| panic!("no {path:?}"));
-        let mut found = BTreeMap::new();
-        self.leaves(dir, "", &mut found);
-        found
-    }
-
-    fn read(&self, path: &[&str]) -> String {
-        let file = self.fs.open(self.follow(path).expect("a file")).unwrap();
-        String::from_utf8(file.read(0, 1 << 20).unwrap()).unwrap()
-    }
-
     fn forget(self) {
         for (ino, n) in self.lookups.into_inner() {
             self.fs.forget(ino, n);
         }
         assert_eq!(self.fs.n_passing(), 0, "what is forgotten is not kept");
+    }
+}
+
+/// What a file system shows, by whatever way one looks at it.
+trait Look {
+    /// Returns the leaves below a directory, path to id; nothing if there is no such directory.
+    fn leaves_at(&self, path: &[&str]) -> Option<BTreeMap<String, String>>;
+
+    /// Returns the content of a file.
+    fn text_at(&self, path: &[&str]) -> Option<String>;
+}
+
+impl Look for Walker<'_> {
+    fn leaves_at(&self, path: &[&str]) -> Option<BTreeMap<String, String>> {
+        let mut found = BTreeMap::new();
+        self.leaves(self.follow(path)?, "", &mut found);
+        Some(found)
+    }
+
+    fn text_at(&self, path: &[&str]) -> Option<String> {
+        let file = self.fs.open(self.follow(path)?).unwrap();
+        Some(String::from_utf8(file.read(0, 1 << 20).unwrap()).unwrap())
+    }
+}
+
+/// A real mount, through the kernel.
+struct Mounted(PathBuf);
+
+impl Mounted {
+    fn path(&self, path: &[&str]) -> PathBuf {
+        self.0.join(path.iter().collect::<PathBuf>())
+    }
+}
+
+impl Look for Mounted {
+    fn leaves_at(&self, path: &[&str]) -> Option<BTreeMap<String, String>> {
+        let dir = self.path(path);
+        let mut find = Command::new("find");
+        find.arg(&dir).args(["-type", "l", "-printf", "%P\\0%l\\0"]);
+        let ran = find.output().unwrap();
+        // In motion, what was listed may be gone when it is looked up.
+        if !ran.status.success() {
+            return None;
+        }
+        let text = String::from_utf8(ran.stdout).unwrap();
+        let fields: Vec<_> = text.split_terminator('\0').collect();
+        let id = |target: &str| target.rsplit('/').next().unwrap().to_owned();
+        let pairs = fields.chunks(2);
+        Some(
+            pairs
+                .map(|pair| (pair[0].to_owned(), id(pair[1])))
+                .collect(),
+        )
+    }
+
+    fn text_at(&self, path: &[&str]) -> Option<String> {
+        std::fs::read_to_string(self.path(path)).ok()
     }
 }
 
@@ -201,70 +248,85 @@ fn satisfying(jobs: &BTreeMap<String, Job>, filter: &str) -> BTreeSet<String> {
     ids_of(jobs.values().filter(matches))
 }
 
-/// Compares everything.
-fn check(fs: &ViewFs, jobs: &BTreeMap<String, Job>, filters: &[&str], n_steps: &Cell<usize>) {
-    let walker = Walker {
-        fs,
-        lookups: RefCell::default(),
-        n_steps,
-    };
+/// What must be seen at a path.
+#[derive(Debug, PartialEq)]
+enum Sight {
+    Leaves(BTreeMap<String, String>),
+    Ids(BTreeSet<String>),
+    Text(String),
+}
+
+/// Says what must be seen where, with some filters.
+fn expected(
+    jobs: &BTreeMap<String, Job>,
+    filters: &[&'static str],
+) -> Vec<(Vec<&'static str>, Sight)> {
     let statepoints: Vec<_> = jobs.values().map(|job| job.statepoint.clone()).collect();
     let paths = model(&statepoints);
-    assert_eq!(walker.at(&["view"]), paths);
     let flats: Vec<_> = statepoints.iter().map(flat).collect();
     let known: Vec<_> = flats.iter().cloned().zip(jobs.keys().cloned()).collect();
     let by = |ids: &BTreeSet<String>| {
-        let some: Vec<_> = known
-            .iter()
-            .filter(|(_, id)| ids.contains(id))
-            .cloned()
-            .collect();
+        let some = known.iter().filter(|(_, id)| ids.contains(id));
         let mut found = BTreeMap::new();
-        by_model(&some, &flats, &BTreeSet::new(), "", &mut found);
-        found
+        by_model(
+            &some.cloned().collect::<Vec<_>>(),
+            &flats,
+            &BTreeSet::new(),
+            "",
+            &mut found,
+        );
+        Sight::Leaves(found)
     };
-    let all: BTreeSet<_> = jobs.keys().cloned().collect();
-    assert_eq!(walker.at(&["by"]), by(&all));
-    for filter in filters {
+    let in_view = |ids: &BTreeSet<String>| Sight::Leaves(only(&paths, ids));
+    let far = satisfying(jobs, "doc.x>=2");
+    let mut sights = vec![
+        (vec!["view"], Sight::Leaves(paths.clone())),
+        (vec!["by"], by(&jobs.keys().cloned().collect())),
+        (
+            vec!["label", "big"],
+            in_view(&satisfying(jobs, "a>=1 or exists(b)")),
+        ),
+        (vec!["few"], Sight::Ids(satisfying(jobs, "doc.x"))),
+    ];
+    for &filter in filters {
         let chosen = satisfying(jobs, filter);
-        assert_eq!(
-            walker.at(&["view", filter]),
-            only(&paths, &chosen),
-            "{filter}"
-        );
-        assert_eq!(walker.at(&["by", filter]), by(&chosen), "{filter}");
-        let ids: BTreeSet<_> = walker.at(&["ids", filter]).into_values().collect();
-        assert_eq!(ids, chosen, "{filter}");
-        let text: String = chosen.iter().map(|id| format!("{id}\n")).collect();
-        assert_eq!(walker.read(&["view", filter, ".jobs"]), text);
-        assert_eq!(
-            walker.read(&["by", filter, ".count"]),
-            format!("{}\n", chosen.len())
-        );
-        let both: BTreeSet<_> = chosen
-            .intersection(&satisfying(jobs, "doc.x>=2"))
-            .cloned()
-            .collect();
-        assert_eq!(
-            walker.at(&["label", filter, "far"]),
-            only(&paths, &both),
-            "{filter}"
-        );
+        let lines = chosen.iter().map(|id| format!("{id}\n")).collect();
+        let both = chosen.intersection(&far).cloned().collect();
+        sights.extend([
+            (vec!["view", filter], in_view(&chosen)),
+            (vec!["by", filter], by(&chosen)),
+            (vec!["label", filter, "far"], in_view(&both)),
+            (vec!["view", filter, ".jobs"], Sight::Text(lines)),
+            (
+                vec!["by", filter, ".count"],
+                Sight::Text(format!("{}\n", chosen.len())),
+            ),
+            (vec!["ids", filter], Sight::Ids(chosen)),
+        ]);
     }
-    assert_eq!(
-        walker.at(&["label", "big"]),
-        only(&paths, &satisfying(jobs, "a>=1 or exists(b)"))
-    );
-    let few: BTreeSet<_> = walker.at(&["few"]).into_values().collect();
-    assert_eq!(few, satisfying(jobs, "doc.x"));
     for state in STATES {
         let chosen = ids_of(jobs.values().filter(|job| job.state == Some(state)));
-        match walker.follow(&["status", "fly", state]) {
-            Some(_) => assert_eq!(walker.at(&["status", "fly", state]), only(&paths, &chosen)),
-            None => assert!(chosen.is_empty(), "{state}"),
-        }
+        sights.push((vec!["status", "fly", state], in_view(&chosen)));
     }
-    walker.forget();
+    sights
+}
+
+/// Returns the first difference between what must be seen and what is.
+fn difference(seen: &impl Look, sights: &[(Vec<&str>, Sight)]) -> Option<String> {
+    sights.iter().find_map(|(path, expected)| {
+        let leaves = || seen.leaves_at(path);
+        let found = match expected {
+            // A state without jobs may have no folder.
+            Sight::Leaves(none) if none.is_empty() && path[0] == "status" => {
+                Some(Sight::Leaves(leaves().unwrap_or_default()))
+            }
+            Sight::Leaves(_) => leaves().map(Sight::Leaves),
+            Sight::Ids(_) => leaves().map(|found| Sight::Ids(found.into_values().collect())),
+            Sight::Text(_) => seen.text_at(path).map(Sight::Text),
+        };
+        let is_same = found.as_ref() == Some(expected);
+        (!is_same).then(|| format!("{path:?}: {found:?} instead of {expected:?}"))
+    })
 }
 
 fn document(x: u8) -> String {
@@ -284,10 +346,85 @@ fn write_all(root: &Path, job: &Job) {
     write(root, &id, "signac_job_document.json", &job.document.dumps());
 }
 
-fn run(steps: &[(Step, prop::sample::Index)], n_steps: &Cell<usize>) {
+/// Jobs on disk, and what is known of them.
+struct World {
+    root: PathBuf,
+    jobs: BTreeMap<String, Job>,
+}
+
+impl World {
+    fn pick(&self, index: &prop::sample::Index) -> Option<String> {
+        let ids: Vec<_> = self.jobs.keys().cloned().collect();
+        (!ids.is_empty()).then(|| index.get(&ids).clone())
+    }
+
+    fn add(&mut self, job: Job) {
+        if let Entry::Vacant(free) = self.jobs.entry(job.statepoint.id().to_string()) {
+            write_all(&self.root, free.insert(job));
+        }
+    }
+
+    fn remove(&mut self, id: &str) -> Option<Job> {
+        let job = self.jobs.remove(id)?;
+        remove(&self.root, id);
+        Some(job)
+    }
+
+    /// Takes a step, other than to look.
+    fn step(&mut self, step: &Step) {
+        match step {
+            Step::Add(statepoint) if self.jobs.len() < 7 => self.add(Job {
+                statepoint: statepoint.clone(),
+                document: Object::new(),
+                state: None,
+            }),
+            Step::Remove(i) => {
+                self.pick(i).and_then(|id| self.remove(&id));
+            }
+            Step::Change(i, statepoint) => {
+                let Some(old) = self.pick(i).and_then(|id| self.remove(&id)) else {
+                    return;
+                };
+                self.remove(&statepoint.id().to_string());
+                self.add(Job {
+                    statepoint: statepoint.clone(),
+                    state: None,
+                    ..old
+                });
+            }
+            Step::Edit(i, x) => {
+                let Some(id) = self.pick(i) else { return };
+                write(&self.root, &id, "signac_job_document.json", &document(*x));
+                let document = parse(&document(*x)).unwrap().into_object().unwrap();
+                self.jobs.get_mut(&id).unwrap().document = document;
+            }
+            Step::State(i, state) => {
+                let Some(id) = self.pick(i) else { return };
+                let state = STATES.get(*state).copied();
+                let name = state.unwrap_or("none");
+                let text = format!(
+                    "{{\"version\": 1, \"operations\": {{\"fly\": {{\"state\": \"{name}\"}}}}}}"
+                );
+                write(&self.root, &id, "sweepfs_flow.json", &text);
+                self.jobs.get_mut(&id).unwrap().state = state;
+            }
+            Step::Add(_) | Step::Refresh => {}
+        }
+    }
+
+    /// Says what must be seen, with two of the filters.
+    fn expected(&self, index: &prop::sample::Index) -> Vec<(Vec<&'static str>, Sight)> {
+        let first = index.index(FILTERS.len());
+        let second = (first + 3) % FILTERS.len();
+        expected(&self.jobs, &[FILTERS[first], FILTERS[second]])
+    }
+}
+
+type Steps = Vec<(Step, prop::sample::Index)>;
+
+fn run(steps: &Steps, n_steps: &Cell<usize>) {
     let env = Env::new();
     let root = env.project("p");
-    let mut jobs: BTreeMap<String, Job> = BTreeMap::new();
     let mut catalog = load(&root);
     let served = Served {
         moment: Duration::ZERO,
@@ -295,78 +432,77 @@ fn run(steps: &[(Step, prop::sample::Index)], n_steps: &Cell<usize>) {
         ..Served::new(&Workspace::of_project(&root))
     };
     let fs = ViewFs::new(catalog.snapshot(), served, 0);
-    let pick = |index: &prop::sample::Index, jobs: &BTreeMap<String, Job>| {
-        (!jobs.is_empty()).then(|| index.get(&jobs.keys().cloned().collect::<Vec<_>>()).clone())
+    let mut world = World {
+        root,
+        jobs: BTreeMap::new(),
     };
     for (step, index) in steps {
         n_steps.set(n_steps.get() + 1);
-        match step {
-            Step::Add(statepoint) if jobs.len() < 7 => {
-                let job = Job {
-                    statepoint: statepoint.clone(),
-                    document: Object::new(),
-                    state: None,
-                };
-                if let Entry::Vacant(free) = jobs.entry(statepoint.id().to_string()) {
-                    write_all(&root, free.insert(job));
-                }
-            }
-            Step::Remove(i) | Step::Change(i, _) => {
-                let Some(id) = pick(i, &jobs) else { continue };
-                let old = jobs.remove(&id).unwrap();
-                remove(&root, &id);
-                if let Step::Change(_, statepoint) = step {
-                    let job = Job {
-                        statepoint: statepoint.clone(),
-                        state: None,
-                        ..old
-                    };
-                    let to = statepoint.id().to_string();
-                    if jobs.contains_key(&to) {
-                        remove(&root, &to);
-                    }
-                    write_all(&root, &job);
-                    jobs.insert(to, job);
-                }
-            }
-            Step::Edit(i, x) => {
-                let Some(id) = pick(i, &jobs) else { continue };
-                write(&root, &id, "signac_job_document.json", &document(*x));
-                let document = parse(&document(*x)).unwrap().into_object().unwrap();
-                jobs.get_mut(&id).unwrap().document = document;
-            }
-            Step::State(i, state) => {
-                let Some(id) = pick(i, &jobs) else { continue };
-                let state = STATES.get(*state).copied();
-                let name = state.unwrap_or("none");
-                let text = format!(
-                    "{{\"version\": 1, \"operations\": {{\"fly\": {{\"state\": \"{name}\"}}}}}}"
-                );
-                write(&root, &id, "sweepfs_flow.json", &text);
-                jobs.get_mut(&id).unwrap().state = state;
-            }
-            Step::Add(_) => {}
-            Step::Refresh => {
-                // Timestamps are too coarse for a test's pace: nothing is trusted.
-                catalog.refresh(0).unwrap();
-                fs.update(catalog.snapshot());
-                let first = index.index(FILTERS.len());
-                let second = (first + 3) % FILTERS.len();
-                check(&fs, &jobs, &[FILTERS[first], FILTERS[second]], n_steps);
-            }
+        world.step(step);
+        if matches!(step, Step::Refresh) {
+            // Timestamps are too coarse for a test's pace: nothing is trusted.
+            catalog.refresh(0).unwrap();
+            fs.update(catalog.snapshot());
+            let walker = Walker {
+                fs: &fs,
+                lookups: RefCell::default(),
+                n_steps,
+            };
+            assert_eq!(difference(&walker, &world.expected(index)), None);
+            walker.forget();
         }
+    }
+}
+
+/// The same through the kernel: what changes must show by itself.
+fn run_mounted(steps: &Steps) {
+    let env = Env::new();
+    let root = env.project("p");
+    std::fs::write(root.join("sweepfs.toml"), SETTINGS).unwrap();
+    let seen = Mounted(mount(&env, &root));
+    let mut world = World {
+        root,
+        jobs: BTreeMap::new(),
+    };
+    for (step, index) in steps {
+        world.step(step);
+        if matches!(step, Step::Refresh) {
+            let sights = world.expected(index);
+            let mut differs = None;
+            for _ in 0..100 {
+                differs = difference(&seen, &sights);
+                if differs.is_none() {
+                    break;
+                }
+                std::thread::sleep(Duration::from_millis(100));
+            }
+            assert_eq!(differs, None);
+        }
+    }
+}
+
+fn steps(n: std::ops::Range<usize>) -> impl Strategy<Value = Steps> {
+    prop::collection::vec((step(), any::<prop::sample::Index>()), n)
+}
+
+fn cases(n: u32) -> ProptestConfig {
+    ProptestConfig {
+        cases: n,
+        failure_persistence: None,
+        ..ProptestConfig::default()
     }
 }
 
 #[test]
 fn everything_follows_the_model() {
     let n_steps = Cell::new(0);
-    let config = ProptestConfig {
-        cases: 30,
-        failure_persistence: None,
-        ..ProptestConfig::default()
-    };
-    let steps = prop::collection::vec((step(), any::<prop::sample::Index>()), 10..40);
-    proptest!(config, |(steps in steps)| run(&steps, &n_steps));
+    proptest!(cases(30), |(steps in steps(10..40))| run(&steps, &n_steps));
     assert!(n_steps.get() >= 10_000, "{}", n_steps.get());
+}
+
+#[test]
+fn a_real_mount_follows_the_model() {
+    if can_mount() {
+        proptest!(cases(3), |(steps in steps(40..60))| run_mounted(&steps));
+    }
 }
