@@ -13,6 +13,7 @@ from benchlib.project import Grid, project
 from benchlib.text import aligned, log
 
 LIVE_LIMIT_S = 60
+READ_MIB = 512
 
 TOOLS = {
     "ls of one level": ["ls", "{level}"],
@@ -49,6 +50,46 @@ def measure(project, command, level, n_runs):
 def filled(command, tree, level):
     """Returns a command of `TOOLS` for a tree and a directory in it."""
     return [part.format(tree=tree, level=level) for part in command]
+
+
+def measure_levels(project, sample, n_runs):
+    """Measures listings of what only a mount has; cold is the first question to a new daemon."""
+    key, value, second = sample[0], sample[1], sample[2]
+    levels = {"by": "by", "a key in by": f"by/{second}", "two levels in by": f"by/{second}/{sample[3]}"}
+    levels |= {"a filter": f"view/{key}>={value}", "a level below": f"view/{key}>={value}/{key}/{value}"}
+    results = {}
+    for name, level in levels.items():
+        runs = {"cold": [], "warm": []}
+        for _ in range(n_runs):
+            project.unmount()
+            daemon = project.mount()
+            os.listdir(project.view)
+            for state in runs:
+                runs[state].append(timed(["ls", project.view.parent / level], project.env, daemon))
+        results[name] = {state: medians(of_state) for state, of_state in runs.items()}
+    return results
+
+
+def measure_reads(project, sample, n_runs):
+    """Measures reading a large warm file in the workspace, through the link, and below `--leaf dir`."""
+    job = project.view.joinpath(*sample, "job")
+    file = Path(os.readlink(job)) / "large"
+    with open(file, "wb") as out:
+        for _ in range(READ_MIB):
+            out.write(os.urandom(1 << 20))
+    results = {}
+    for name, options in (("through a link", []), ("below --leaf dir", ["--leaf", "dir"])):
+        project.unmount()
+        project.sweepfs("mount", *options)
+        runs = {"native": [], "sweepfs": []}
+        for _ in range(n_runs + 1):
+            for kind, path in (("native", file), ("sweepfs", job / "large")):
+                runs[kind].append(timed(["dd", f"if={path}", "of=/dev/null", "bs=1M", "status=none"], project.env))
+        # The first run fills the cache.
+        results[name] = {kind: medians(of_kind[1:]) for kind, of_kind in runs.items()}
+    project.unmount()
+    file.unlink()
+    return results
 
 
 def measure_start(project, n_runs):
@@ -124,6 +165,10 @@ def bench_mount(args):
         for name, command in TOOLS.items():
             log(name)
             report["tools"][name] = measure(made, command, level, args.runs)
+        log("levels")
+        report["levels"] = measure_levels(made, sample, args.runs)
+        log("reads")
+        report["reads"] = measure_reads(made, sample, args.runs)
         made.unmount()
         daemon = made.mount()
         for command in TOOLS.values():
@@ -143,6 +188,10 @@ def as_text(report):
     rows = [["seconds", "", "real", "sweepfs", "ratio", "CPU real", "CPU sweepfs", "CPU daemon"]]
     for name, trees in report["tools"].items():
         rows += [[name if state == "cold" else "", state, *compared(trees, state)] for state in ("cold", "warm")]
+    for name, runs in report["levels"].items():
+        rows += [[f"ls of {name}" if state == "cold" else "", state, "-", *alone(run)] for state, run in runs.items()]
+    for name, runs in report["reads"].items():
+        rows.append([f"read {name}", "warm", *compared({"real": {"warm": runs["native"]}, "sweepfs": {"warm": runs["sweepfs"]}}, "warm")])
     more = [[f"index, mount, first ls, {state}", *started(start[state])] for state in start]
     more += [[f"a job {what.removesuffix('_s')}", f"{wall_s:.3f} s"] for what, wall_s in live.items()]
     for when, kb in report["memory_kb"].items():
@@ -161,6 +210,11 @@ def compared(trees, state):
     ratio = f"{sweepfs['wall_s'] / real['wall_s']:.2f}" if real else "-"
     walls = [seconds(real, "wall_s"), seconds(sweepfs, "wall_s"), ratio]
     return [*walls, seconds(real, "cpu_s"), seconds(sweepfs, "cpu_s"), seconds(sweepfs, "daemon_cpu_s")]
+
+
+def alone(run):
+    """Returns a row's cells for what no real tree has."""
+    return [f"{run['wall_s']:.3f}", "-", "-", f"{run['cpu_s']:.3f}", f"{run['daemon_cpu_s']:.3f}"]
 
 
 def started(run):
