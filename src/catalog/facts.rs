@@ -230,6 +230,7 @@ impl<'a> Facts<'a> {
             }
             Expr::Not(part) => Ok(jobs - self.select_expr(part, jobs)?),
             Expr::Test(field, test) => self.select_test(field, test, jobs),
+            Expr::Probe(never) => match *never {},
         }
     }
 

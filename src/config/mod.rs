@@ -1,8 +1,13 @@
 //! Settings in files, as typed values that know where they came from.
 
+mod operations;
 mod project;
 mod signac;
+mod source;
 
+pub use operations::{
+    Aggregation, Hooks, OperationConfig, Resources, RunDirectory, SortKey, WorkflowConfig,
+};
 pub use project::{LeafStyle, PROJECT_FILE, ProjectConfig, ViewConfig};
 pub use signac::{SCHEMA_VERSION, schema_version};
 

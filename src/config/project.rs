@@ -1,15 +1,14 @@
 //! `sweepfs.toml`, the project's own settings.
 
 use super::ConfigError;
-use crate::filter::{Filter, nearest};
+use super::operations::WorkflowConfig;
+use super::source::{Item, Key, Read, Source, choice, in_order, string, table, unknown};
+use crate::filter::Filter;
 use crate::fsx;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::io::ErrorKind;
-use std::ops::Range;
 use std::path::Path;
-use toml::Spanned;
-use toml::de::{DeString, DeTable, DeValue};
 
 /// Name of the file, in the project's directory.
 pub const PROJECT_FILE: &str = "sweepfs.toml";
@@ -21,6 +20,8 @@ pub struct ProjectConfig {
     pub views: BTreeMap<String, ViewConfig>,
     /// The labels, `[label]`: which jobs have each.
     pub labels: BTreeMap<String, Filter>,
+    /// What is done with jobs.
+    pub workflow: WorkflowConfig,
 }
 
 /// A named view.
@@ -48,18 +49,15 @@ pub enum LeafStyle {
 }
 
 /// The sections that are read.
-const SECTIONS: [&str; 2] = ["view", "label"];
+const SECTIONS: [&str; 5] = ["view", "label", "operation", "group", "hooks"];
 
 /// Sections that are for others to read.
-const OTHER_SECTIONS: [&str; 5] = ["operation", "group", "hooks", "remote", "cluster"];
+const OTHER_SECTIONS: [&str; 2] = ["remote", "cluster"];
 
 const VIEW_KEYS: [&str; 3] = ["path", "where", "leaf"];
 
 /// Names of other entries beside the views.
-const RESERVED_VIEWS: [&str; 5] = ["by", "id", "status", "label", "view"];
-
-/// Linux's `NAME_MAX`.
-const NAME_BYTES_MAX: usize = 255;
+pub(super) const RESERVED_VIEWS: [&str; 5] = ["by", "id", "status", "label", "view"];
 
 impl ProjectConfig {
     /// Reads the file; without one, everything is as by default.
@@ -74,75 +72,22 @@ impl ProjectConfig {
 
     /// Reads the text of a file; the path is for messages.
     pub fn parse(text: &str, path: &Path) -> Result<Self, ConfigError> {
-        Source { text }.config().map_err(|fault| {
-            let before = &text[..floor_boundary(text, fault.at)];
-            let line_start = before.rfind('\n').map_or(0, |at| at + 1);
-            ConfigError::Invalid {
-                path: path.to_owned(),
-                line: 1 + before.matches('\n').count(),
-                column: 1 + before[line_start..].chars().count(),
-                message: fault.message,
-                hint: fault.hint,
-            }
-        })
+        let source = Source::new(text);
+        source.config().map_err(|fault| source.error(fault, path))
     }
-}
-
-fn floor_boundary(text: &str, at: usize) -> usize {
-    let mut at = at.min(text.len());
-    while !text.is_char_boundary(at) {
-        at -= 1;
-    }
-    at
-}
-
-/// A mistake, and the byte where it is.
-struct Fault {
-    at: usize,
-    message: String,
-    hint: Option<String>,
-}
-
-impl Fault {
-    fn new(span: Range<usize>, message: impl Into<String>) -> Self {
-        Self {
-            at: span.start,
-            message: message.into(),
-            hint: None,
-        }
-    }
-
-    fn with_hint(self, hint: impl Into<Option<String>>) -> Self {
-        Self {
-            hint: hint.into(),
-            ..self
-        }
-    }
-}
-
-type Read<T> = Result<T, Fault>;
-
-type Key<'a> = Spanned<DeString<'a>>;
-
-type Item<'a> = Spanned<DeValue<'a>>;
-
-/// The text of a file, which items refer to.
-struct Source<'a> {
-    text: &'a str,
 }
 
 impl<'a> Source<'a> {
     fn config(&self) -> Read<ProjectConfig> {
-        let syntax = |error: toml::de::Error| {
-            let message = error.message().lines().collect::<Vec<_>>().join(", ");
-            Fault::new(error.span().unwrap_or_default(), message)
-        };
-        let document = DeTable::parse(self.text).map_err(syntax)?;
+        let document = self.document()?;
         let mut config = ProjectConfig::default();
-        for (section, item) in in_order(document.get_ref()) {
+        for (section, item) in in_order(table("", &document)?) {
             match section.get_ref().as_ref() {
                 "view" => config.views = self.entries(section, item, Self::view)?,
                 "label" => config.labels = self.entries(section, item, Self::label)?,
+                "operation" => config.workflow.operations = self.operations(item)?,
+                "group" => config.workflow.groups = self.entries(section, item, Self::group)?,
+                "hooks" => config.workflow.hooks = self.hooks("hooks", item)?,
                 name if OTHER_SECTIONS.contains(&name) => {}
                 name => {
                     let known: Vec<_> = SECTIONS.into_iter().chain(OTHER_SECTIONS).collect();
@@ -150,22 +95,8 @@ impl<'a> Source<'a> {
                 }
             }
         }
+        self.check_workflow(&config.workflow, &document)?;
         Ok(config)
-    }
-
-    /// Reads the entries of a section, each by its name.
-    fn entries<T>(
-        &self,
-        section: &Key<'a>,
-        item: &Item<'a>,
-        read: impl Fn(&Self, &Key<'a>, &Item<'a>) -> Read<T>,
-    ) -> Read<BTreeMap<String, T>> {
-        let entries = table(section.get_ref(), item)?;
-        let entry = |(name, item): (&Key<'a>, &Item<'a>)| {
-            check_name(section.get_ref(), name)?;
-            Ok((name.get_ref().to_string(), read(self, name, item)?))
-        };
-        in_order(entries).into_iter().map(entry).collect()
     }
 
     fn view(&self, name: &Key<'a>, item: &Item<'a>) -> Read<ViewConfig> {
@@ -175,7 +106,7 @@ impl<'a> Source<'a> {
             match key.get_ref().as_ref() {
                 "path" => view.path = Some(string("path", item)?.to_owned()),
                 "where" => view.filter = Some(self.filter("where", item)?),
-                "leaf" => view.leaf = Some(leaf_style(item)?),
+                "leaf" => view.leaf = Some(choice("leaf style", item, &LEAF_STYLES)?),
                 other => return Err(unknown(key, "key", other, &VIEW_KEYS, &VIEW_KEYS)),
             }
         }
@@ -185,135 +116,13 @@ impl<'a> Source<'a> {
     fn label(&self, name: &Key<'a>, item: &Item<'a>) -> Read<Filter> {
         self.filter(name.get_ref(), item)
     }
-
-    /// Reads a filter, or a list of filters that must all hold.
-    fn filter(&self, name: &str, item: &Item<'a>) -> Read<Filter> {
-        let items = match item.get_ref() {
-            DeValue::String(text) => return self.one_filter(text, item),
-            DeValue::Array(items) => items,
-            _ => return Err(wrong_type(name, "be a string or a list of strings", item)),
-        };
-        items.iter().try_fold(Filter::default(), |filter, item| {
-            let text = item.get_ref().as_str();
-            let text = text.ok_or_else(|| wrong_type(name, "hold strings", item))?;
-            Ok(filter.and(self.one_filter(text, item)?))
-        })
-    }
-
-    /// The place of an error is that in the file, if the text stands there as it is.
-    fn one_filter(&self, text: &str, item: &Item<'a>) -> Read<Filter> {
-        Filter::parse(text).map_err(|error| {
-            let span = item.span();
-            let quoted = &self.text[span.clone()];
-            let n_quotes = if quoted.starts_with("\"\"\"") || quoted.starts_with("'''") {
-                3
-            } else {
-                1
-            };
-            let is_verbatim = quoted
-                .get(n_quotes..)
-                .is_some_and(|rest| rest.starts_with(text));
-            let hint = error.hint().map(str::to_owned);
-            match error.span() {
-                Some(inside) if is_verbatim => {
-                    let at = span.start + n_quotes + inside.start;
-                    Fault::new(at..at, error.message())
-                }
-                _ => Fault::new(span, error.to_string()),
-            }
-            .with_hint(hint)
-        })
-    }
 }
 
-/// Returns entries as they stand in the file, so that the first mistake is found first.
-fn in_order<'t, 'a>(table: &'t DeTable<'a>) -> Vec<(&'t Key<'a>, &'t Item<'a>)> {
-    let mut entries: Vec<_> = table.iter().collect();
-    entries.sort_by_key(|(key, _)| key.span().start);
-    entries
-}
-
-fn unknown(key: &Key<'_>, what: &str, name: &str, known: &[&str], shown: &[&str]) -> Fault {
-    let hint = match nearest(name, known.iter().copied()) {
-        Some(near) => format!("did you mean `{near}`?"),
-        None => format!("there are {}", listed(shown)),
-    };
-    Fault::new(key.span(), format!("unknown {what} `{name}`")).with_hint(hint)
-}
-
-/// Writes ``` `a`, `b` and `c` ```.
-fn listed(names: &[&str]) -> String {
-    let quoted: Vec<_> = names.iter().map(|name| format!("`{name}`")).collect();
-    match quoted.split_last() {
-        Some((last, before)) if !before.is_empty() => format!("{} and {last}", before.join(", ")),
-        _ => quoted.concat(),
-    }
-}
-
-fn table<'t, 'a>(name: &str, item: &'t Item<'a>) -> Read<&'t DeTable<'a>> {
-    let below = if name == "view" { ".NAME" } else { "" };
-    let hint = || format!("it begins with a line `[{name}{below}]`");
-    let table = item.get_ref().as_table();
-    table.ok_or_else(|| wrong_type(name, "be a table", item).with_hint(hint()))
-}
-
-fn string<'t>(name: &str, item: &'t Item<'_>) -> Read<&'t str> {
-    let text = item.get_ref().as_str();
-    text.ok_or_else(|| wrong_type(name, "be a string", item))
-}
-
-fn wrong_type(name: &str, wanted: &str, item: &Item<'_>) -> Fault {
-    let found = item.get_ref().type_str();
-    let article = if found.starts_with(['a', 'i']) {
-        "an"
-    } else {
-        "a"
-    };
-    let message = format!("`{name}` must {wanted}, not {article} {found}");
-    Fault::new(item.span(), message)
-}
-
-fn leaf_style(item: &Item<'_>) -> Read<LeafStyle> {
-    let known = ["link", "collapsed", "dir"];
-    match string("leaf", item)? {
-        "link" => Ok(LeafStyle::Link),
-        "collapsed" => Ok(LeafStyle::Collapsed),
-        "dir" => Ok(LeafStyle::Dir),
-        other => {
-            let hint = match nearest(other, known.into_iter()) {
-                Some(near) => format!("did you mean `{near}`?"),
-                None => format!("there are {}", listed(&known)),
-            };
-            let message = format!("there is no leaf style `{other}`");
-            Err(Fault::new(item.span(), message).with_hint(hint))
-        }
-    }
-}
-
-/// Checks that an entry's name is one for a directory that is listed.
-fn check_name(section: &str, key: &Key<'_>) -> Read<()> {
-    let name = key.get_ref().as_ref();
-    let fault = |message: String| Err(Fault::new(key.span(), message));
-    match name {
-        "" => fault(format!("the name of a {section} is empty")),
-        _ if name.contains('/') => {
-            fault(format!("`{name}` is no name for a {section}: it has a `/`"))
-        }
-        _ if name.contains('\0') => fault(format!("the name of a {section} holds NUL")),
-        _ if name.starts_with('.') => fault(format!(
-            "`{name}` is no name for a {section}: it begins with a dot"
-        )),
-        _ if name.len() > NAME_BYTES_MAX => fault(format!(
-            "the name of a {section} is longer than {NAME_BYTES_MAX} bytes"
-        )),
-        _ if section == "view" && RESERVED_VIEWS.contains(&name) => {
-            let message = format!("no view can be called `{name}`, which the mount has already");
-            let hint = "the view called `default` takes the place of the default hierarchy";
-            Err(Fault::new(key.span(), message).with_hint(hint.to_owned()))
-        }
-        _ => Ok(()),
-    }
-}
+const LEAF_STYLES: [(&str, LeafStyle); 3] = [
+    ("link", LeafStyle::Link),
+    ("collapsed", LeafStyle::Collapsed),
+    ("dir", LeafStyle::Dir),
+];
 
 #[cfg(test)]
 mod tests {
@@ -351,9 +160,6 @@ mod tests {
             [label]
             good = "doc.error<0.1"
             "not yet" = "not doc.done"
-
-            [operation.simulate]
-            cmd = "x"
 
             [cluster]
         "#;
@@ -408,7 +214,7 @@ mod tests {
         );
         check_error(
             "x = 1",
-            "`sweepfs.toml`, line 1, column 1: unknown section `x`; there are `view` and `label`",
+            "`sweepfs.toml`, line 1, column 1: unknown section `x`; there are `view`, `label`, `operation`, `group` and `hooks`",
         );
         check_error(
             "[views]",
@@ -456,7 +262,7 @@ mod tests {
         );
         check_error(
             "[view.a]\nleaf = true",
-            "`sweepfs.toml`, line 2, column 8: `leaf` must be a string, not a boolean",
+            "`sweepfs.toml`, line 2, column 8: `leaf style` must be a string, not a boolean",
         );
         check_error(
             "[view.a]\nwhere = \"angle=>45\"",

@@ -1,12 +1,14 @@
 //! What a filter means.
 
+use super::error::FilterError;
 use super::test::Test;
 use crate::pyjson::{Object, Value};
 use crate::statepoint::Key;
+use std::convert::Infallible;
 
-/// A condition on a job.
+/// A condition on a job, also on what `P` names besides its state point and document.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Expr {
+pub enum Expr<P = Infallible> {
     /// All of these hold; with none of them, every job satisfies it.
     And(Vec<Self>),
     /// Any of these holds; with none of them, no job satisfies it.
@@ -15,6 +17,8 @@ pub enum Expr {
     Not(Box<Self>),
     /// What the job has at a key passes a test; a job without the key fails every test.
     Test(Field, Test),
+    /// This holds, which is neither in the state point nor in the document.
+    Probe(P),
 }
 
 /// Where a test looks.
@@ -51,6 +55,7 @@ impl Expr {
             Self::And(parts) | Self::Or(parts) => parts.iter().any(Self::needs_documents),
             Self::Not(part) => part.needs_documents(),
             Self::Test(field, _) => field.space == Space::Document,
+            Self::Probe(never) => match *never {},
         }
     }
 
@@ -67,9 +72,24 @@ impl Expr {
                 };
                 field.find(object).is_some_and(|found| test.passes(found))
             }
+            Self::Probe(never) => match *never {},
         }
     }
 
+    /// Appends the fields that are tested, as often as they are.
+    pub(super) fn push_fields(&self, fields: &mut Vec<Field>) {
+        match self {
+            Self::And(parts) | Self::Or(parts) => {
+                parts.iter().for_each(|part| part.push_fields(fields));
+            }
+            Self::Not(part) => part.push_fields(fields),
+            Self::Test(field, _) => fields.push(field.clone()),
+            Self::Probe(never) => match *never {},
+        }
+    }
+}
+
+impl<P> Expr<P> {
     /// Makes one condition of several that must all hold.
     pub(super) fn all(mut parts: Vec<Self>) -> Self {
         match parts.pop() {
@@ -97,20 +117,18 @@ impl Expr {
     pub(super) fn negated(self) -> Self {
         Self::Not(Box::new(self))
     }
-
-    /// Appends the fields that are tested, as often as they are.
-    pub(super) fn push_fields(&self, fields: &mut Vec<Field>) {
-        match self {
-            Self::And(parts) | Self::Or(parts) => {
-                parts.iter().for_each(|part| part.push_fields(fields));
-            }
-            Self::Not(part) => part.push_fields(fields),
-            Self::Test(field, _) => fields.push(field.clone()),
-        }
-    }
 }
 
 impl Field {
+    /// Reads a key, of the state point or with `doc.` in front of the document.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the text is no key.
+    pub fn parse(text: &str) -> Result<Self, FilterError> {
+        super::parse::parse_field(text)
+    }
+
     /// Returns what there is at this field of a state point or document.
     fn find<'a>(&self, object: &'a Object) -> Option<Found<'a>> {
         let Some(key) = &self.key else {

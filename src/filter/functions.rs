@@ -3,32 +3,41 @@
 use super::error::{FilterError, nearest, quoted};
 use super::expr::{Expr, Field};
 use super::lexer::{Operator, Result};
-use super::parse::Parser;
+use super::parse::{Parser, Probes};
 use super::test::{Comparison, Near, Test};
 use super::values::Kinds;
-use crate::pyjson::Value;
+use crate::pyjson::{PyStr, Value};
 use std::ops::Range;
 
 /// Reads the arguments of a function, behind the opening parenthesis, up to what follows the
 /// closing one.
-type ReadFunction = fn(&mut Parser<'_>) -> Result<Expr>;
+type ReadFunction<P> = fn(&mut Parser<'_, P>) -> Result<Expr<P>>;
 
-/// The functions: name, what to write, how it is read.
-const FUNCTIONS: [(&str, &str, ReadFunction); 6] = [
-    ("exists", "exists(KEY)", |parser| parser.exists()),
-    ("type", "type(KEY)=NAME", |parser| parser.type_of()),
-    ("near", "near(KEY, NUMBER, RELATIVE, ABSOLUTE)", |parser| {
-        parser.near()
-    }),
-    ("within", "within(KEY, TEXT)", |parser| parser.within()),
-    ("all", "all()", |parser| parser.all()),
-    ("none", "none()", |parser| parser.none()),
-];
+/// A function: name, what to write, how it is read.
+pub(super) type Function<P> = (&'static str, &'static str, ReadFunction<P>);
 
-impl Parser<'_> {
+impl<P: Probes> Parser<'_, P> {
+    /// The functions that every expression has.
+    const FUNCTIONS: [Function<P>; 6] = [
+        ("exists", "exists(KEY)", |parser| parser.exists()),
+        ("type", "type(KEY)=NAME", |parser| parser.type_of()),
+        ("near", "near(KEY, NUMBER, RELATIVE, ABSOLUTE)", |parser| {
+            parser.near()
+        }),
+        ("within", "within(KEY, TEXT)", |parser| parser.within()),
+        ("all", "all()", |parser| parser.all()),
+        ("none", "none()", |parser| parser.none()),
+    ];
+
+    fn functions() -> impl Iterator<Item = Function<P>> + Clone {
+        Self::FUNCTIONS
+            .into_iter()
+            .chain(P::FUNCTIONS.iter().copied())
+    }
+
     /// Reads a function from its name on, which is next.
-    pub(super) fn function(&mut self, name: &str, span: Range<usize>) -> Result<Expr> {
-        let Some((_, usage, read)) = FUNCTIONS.iter().find(|(known, ..)| *known == name) else {
+    pub(super) fn function(&mut self, name: &str, span: Range<usize>) -> Result<Expr<P>> {
+        let Some((_, usage, read)) = Self::functions().find(|(known, ..)| *known == name) else {
             return Err(self.unknown_function(name, span));
         };
         self.lexer.at = span.end + 1;
@@ -41,7 +50,7 @@ impl Parser<'_> {
     }
 
     fn unknown_function(&self, name: &str, span: Range<usize>) -> FilterError {
-        let known = FUNCTIONS.iter().map(|(known, ..)| *known);
+        let known = Self::functions().map(|(known, ..)| known);
         let hint = match nearest(name, known.clone()) {
             Some(near) => format!("did you mean `{near}`?"),
             None => format!("the functions are {}", known.collect::<Vec<_>>().join(", ")),
@@ -51,7 +60,7 @@ impl Parser<'_> {
     }
 
     /// Ends the arguments of a function.
-    fn close_call(&mut self) -> Result<()> {
+    pub(super) fn close_call(&mut self) -> Result<()> {
         if self.lexer.eat(')') {
             return Ok(());
         }
@@ -66,46 +75,51 @@ impl Parser<'_> {
         }
     }
 
-    fn comma(&mut self) -> Result<()> {
+    pub(super) fn comma(&mut self) -> Result<()> {
         if self.lexer.eat(',') {
             return Ok(());
         }
         Err(self.lexer.expected("`,`"))
     }
 
-    fn exists(&mut self) -> Result<Expr> {
+    fn exists(&mut self) -> Result<Expr<P>> {
         let field = self.argument_field()?;
         self.close_call()?;
         Ok(Expr::Test(field, Test::Exists))
     }
 
-    fn all(&mut self) -> Result<Expr> {
+    fn all(&mut self) -> Result<Expr<P>> {
         self.close_call()?;
         Ok(Expr::And(Vec::new()))
     }
 
-    fn none(&mut self) -> Result<Expr> {
+    fn none(&mut self) -> Result<Expr<P>> {
         self.close_call()?;
         Ok(Expr::Or(Vec::new()))
     }
 
-    fn within(&mut self) -> Result<Expr> {
+    fn within(&mut self) -> Result<Expr<P>> {
         let field = self.argument_field()?;
         self.comma()?;
-        self.lexer.peek_token();
-        let start = self.lexer.at;
-        let text = match self.lexer.literal()? {
-            Value::Str(text) => text,
-            other => {
-                let message = format!("expected a text, found {}", other.type_name());
-                return Err(self.lexer.error(start..self.lexer.at, message));
-            }
-        };
+        let text = self.text()?;
         self.close_call()?;
         Ok(Expr::Test(field, Test::Within(text)))
     }
 
-    fn near(&mut self) -> Result<Expr> {
+    /// Reads an argument that is a text.
+    pub(super) fn text(&mut self) -> Result<PyStr> {
+        self.lexer.peek_token();
+        let start = self.lexer.at;
+        match self.lexer.literal()? {
+            Value::Str(text) => Ok(text),
+            other => {
+                let message = format!("expected a text, found {}", other.type_name());
+                Err(self.lexer.error(start..self.lexer.at, message))
+            }
+        }
+    }
+
+    fn near(&mut self) -> Result<Expr<P>> {
         let field = self.argument_field()?;
         self.comma()?;
         let mut near = Near {
@@ -153,7 +167,7 @@ impl Parser<'_> {
         Ok(number)
     }
 
-    fn type_of(&mut self) -> Result<Expr> {
+    fn type_of(&mut self) -> Result<Expr<P>> {
         let field = self.argument_field()?;
         self.close_call()?;
         if !self.lexer.at_operator() {

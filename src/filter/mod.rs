@@ -3,6 +3,7 @@
 //! One meaning, [`Expr`], and two ways to write it: our own expressions, and the JSON objects and
 //! tokens of signac. `docs/filters.md` is the description for users.
 
+mod condition;
 mod dialect;
 mod error;
 mod expr;
@@ -16,6 +17,7 @@ mod span;
 mod test;
 mod values;
 
+pub use condition::{Condition, Probe};
 pub use error::FilterError;
 pub(crate) use error::nearest;
 pub use expr::{Expr, Field, Found, Space};

@@ -2,24 +2,24 @@
 
 use super::error::{FilterError, quoted};
 use super::expr::{Expr, Field, Space};
+use super::functions::Function;
 use super::lexer::{Lexer, Operator, Result, constant};
 use super::test::{Comparison, Test};
 use crate::pyjson::Value;
 use crate::statepoint::{Key, push_part};
+use std::convert::Infallible;
+use std::marker::PhantomData;
 use std::ops::Range;
 
 /// Parentheses and `not` may be nested this deeply.
 const DEPTH_MAX: usize = 200;
 
 /// Reads an expression; also returns what should be said about it.
-pub(super) fn parse(text: &str) -> Result<(Expr, Vec<String>)> {
-    let mut parser = Parser {
-        lexer: Lexer::new(text),
-        depth: 0,
-    };
+pub(super) fn parse<P: Probes>(text: &str) -> Result<(Expr<P>, Vec<String>)> {
+    let mut parser = Parser::new(text);
     if parser.lexer.peek_token().is_none() {
-        return Err(FilterError::new(text, "the filter is empty")
-            .with_hint("leave it out to select all jobs"));
+        let (message, hint) = P::EMPTY;
+        return Err(FilterError::new(text, message).with_hint(hint));
     }
     let expr = parser.any_of()?;
     match parser.lexer.peek_token() {
@@ -28,13 +28,59 @@ pub(super) fn parse(text: &str) -> Result<(Expr, Vec<String>)> {
     }
 }
 
-pub(super) struct Parser<'a> {
-    pub(super) lexer: Lexer<'a>,
-    depth: usize,
+/// Reads a key.
+pub(super) fn parse_field(text: &str) -> Result<Field> {
+    let mut parser: Parser<'_> = Parser::new(text);
+    if parser.lexer.peek_token().is_none() {
+        return Err(FilterError::new(text, "the key is empty"));
+    }
+    let field = parser.field()?;
+    match parser.lexer.peek_token() {
+        None => Ok(field),
+        Some(_) => Err(parser.lexer.expected("the end of the key")),
+    }
 }
 
-impl Parser<'_> {
-    fn any_of(&mut self) -> Result<Expr> {
+pub(super) struct Parser<'a, P = Infallible> {
+    pub(super) lexer: Lexer<'a>,
+    depth: usize,
+    probes: PhantomData<P>,
+}
+
+/// What an expression may ask besides state point and document.
+pub(super) trait Probes: Sized + 'static {
+    /// What is wrong with an empty text, and a hint.
+    const EMPTY: (&'static str, &'static str);
+    /// Functions besides those that all expressions have.
+    const FUNCTIONS: &'static [Function<Self>];
+
+    /// Returns what a word means that stands alone, unless it is a key.
+    fn word(word: &str) -> Option<Self>;
+}
+
+/// A filter asks nothing else.
+impl Probes for Infallible {
+    const EMPTY: (&'static str, &'static str) =
+        ("the filter is empty", "leave it out to select all jobs");
+    const FUNCTIONS: &'static [Function<Self>] = &[];
+
+    fn word(_: &str) -> Option<Self> {
+        None
+    }
+}
+
+impl<'a, P> Parser<'a, P> {
+    fn new(text: &'a str) -> Self {
+        Self {
+            lexer: Lexer::new(text),
+            depth: 0,
+            probes: PhantomData,
+        }
+    }
+}
+
+impl<P: Probes> Parser<'_, P> {
+    fn any_of(&mut self) -> Result<Expr<P>> {
         let mut parts = vec![self.all_of()?];
         while self.lexer.eat_word("or") {
             parts.push(self.all_of()?);
@@ -42,7 +88,7 @@ impl Parser<'_> {
         Ok(Expr::any(parts))
     }
 
-    fn all_of(&mut self) -> Result<Expr> {
+    fn all_of(&mut self) -> Result<Expr<P>> {
         let mut parts = vec![self.condition()?];
         while self.lexer.eat_word("and") {
             parts.push(self.condition()?);
@@ -50,7 +96,7 @@ impl Parser<'_> {
         Ok(Expr::all(parts))
     }
 
-    fn condition(&mut self) -> Result<Expr> {
+    fn condition(&mut self) -> Result<Expr<P>> {
         match self.lexer.peek_token() {
             Some('(') => self.parenthesis(),
             Some('"' | '\'') => self.comparison(),
@@ -61,7 +107,7 @@ impl Parser<'_> {
         }
     }
 
-    fn condition_of_word(&mut self) -> Result<Expr> {
+    fn condition_of_word(&mut self) -> Result<Expr<P>> {
         let word = self.lexer.peek_word();
         let span = self.lexer.at..self.lexer.at + word.len();
         let is_call = self.lexer.rest()[word.len()..].starts_with('(');
@@ -83,8 +129,21 @@ impl Parser<'_> {
                 .with_hint(format!("write `\"{word}\"` for the key"))),
             _ if is_call => self.function(word, span),
             _ if constant(word).is_some() => Err(self.value_for_key(word, span)),
-            _ => self.comparison(),
+            _ => match P::word(word) {
+                Some(probe) if self.is_alone(word) => {
+                    self.lexer.word();
+                    Ok(Expr::Probe(probe))
+                }
+                _ => self.comparison(),
+            },
         }
+    }
+
+    /// Tells whether a word that is next is a condition by itself.
+    fn is_alone(&self, word: &str) -> bool {
+        let rest = self.lexer.rest()[word.len()..].trim_start();
+        let followers = [")", "and ", "or ", "and(", "or("];
+        rest.is_empty() || followers.iter().any(|follower| rest.starts_with(follower))
     }
 
     /// `5<a`, `true` and the like.
@@ -94,7 +153,7 @@ impl Parser<'_> {
         self.lexer.error(span, message).with_hint(hint)
     }
 
-    fn parenthesis(&mut self) -> Result<Expr> {
+    fn parenthesis(&mut self) -> Result<Expr<P>> {
         let span = self.lexer.here();
         self.lexer.eat('(');
         let expr = self.deeper(span.clone(), Self::any_of)?;
@@ -113,7 +172,11 @@ impl Parser<'_> {
     }
 
     /// Reads one level deeper, if that is not too deep.
-    fn deeper(&mut self, span: Range<usize>, read: fn(&mut Self) -> Result<Expr>) -> Result<Expr> {
+    fn deeper(
+        &mut self,
+        span: Range<usize>,
+        read: fn(&mut Self) -> Result<Expr<P>>,
+    ) -> Result<Expr<P>> {
         if self.depth == DEPTH_MAX {
             let message = format!("more than {DEPTH_MAX} levels of parentheses and `not`");
             return Err(self.lexer.error(span, message));
@@ -139,7 +202,7 @@ impl Parser<'_> {
         }
     }
 
-    fn comparison(&mut self) -> Result<Expr> {
+    fn comparison(&mut self) -> Result<Expr<P>> {
         let field = self.field()?;
         let expr = if self.lexer.at_operator() {
             match self.lexer.operator()? {
@@ -155,7 +218,7 @@ impl Parser<'_> {
     }
 
     /// `a=1`, `a=1,2` or `a<1`.
-    fn compared(&mut self, field: Field, comparison: Comparison) -> Result<Expr> {
+    fn compared(&mut self, field: Field, comparison: Comparison) -> Result<Expr<P>> {
         let mut values = vec![self.lexer.literal()?];
         while self.lexer.peek_token() == Some(',') {
             let span = self.lexer.here();
@@ -177,7 +240,7 @@ impl Parser<'_> {
     }
 
     /// `a`, `a in [1, 2]` or `a not in [1, 2]`.
-    fn membership(&mut self, field: Field) -> Result<Expr> {
+    fn membership(&mut self, field: Field) -> Result<Expr<P>> {
         let negative = self.lexer.eat_word("not");
         if !self.lexer.eat_word("in") {
             return match negative {

@@ -16,13 +16,13 @@ enum Level {
 }
 
 /// Writes the condition in the language that [`Filter::parse`](super::Filter::parse) reads.
-impl Display for Expr {
+impl<P: Display> Display for Expr<P> {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         write_expr(f, self, Level::Any)
     }
 }
 
-fn write_expr(f: &mut Formatter<'_>, expr: &Expr, level: Level) -> fmt::Result {
+fn write_expr<P: Display>(f: &mut Formatter<'_>, expr: &Expr<P>, level: Level) -> fmt::Result {
     match expr {
         Expr::And(parts) => write_joined(f, parts, (Level::All, " and ", "all()"), level),
         Expr::Or(parts) => write_joined(f, parts, (Level::Any, " or ", "none()"), level),
@@ -31,12 +31,13 @@ fn write_expr(f: &mut Formatter<'_>, expr: &Expr, level: Level) -> fmt::Result {
             write_expr(f, part, Level::Single)
         }
         Expr::Test(field, test) => write_test(f, field, test),
+        Expr::Probe(probe) => probe.fmt(f),
     }
 }
 
-fn write_joined(
+fn write_joined<P: Display>(
     f: &mut Formatter<'_>,
-    parts: &[Expr],
+    parts: &[Expr<P>],
     (own, separator, empty): (Level, &str, &str),
     level: Level,
 ) -> fmt::Result {
@@ -95,7 +96,7 @@ fn write_test(f: &mut Formatter<'_>, field: &Field, test: &Test) -> fmt::Result 
     }
 }
 
-fn symbol(comparison: Comparison) -> &'static str {
+pub(super) fn symbol(comparison: Comparison) -> &'static str {
     match comparison {
         Comparison::Eq => "=",
         Comparison::Ne => "!=",
@@ -168,6 +169,7 @@ impl Display for Field {
 fn needs_prefix(parts: &[PyStr]) -> bool {
     let bare: Vec<_> = parts.iter().map(ToString::to_string).collect();
     matches!(bare[0].as_str(), "sp" | "doc" | "and" | "or" | "not")
+        || bare == ["never"]
         || [bare.join("."), bare[0].clone(), format!("{}.", bare[0])]
             .iter()
             .any(|word| constant(word).is_some())

@@ -56,6 +56,9 @@ pub(in crate::cli) fn run(context: &Context<'_>, args: &MountArgs) -> Result<Exi
             announce(context, &options, outcome);
         })?;
     } else {
+        // Making a catalog takes more memory than to have it, which the daemon would keep; what is
+        // wrong here, it tells too.
+        let _ = context.reader(&workspace);
         let outcome = mount::start(&options, &observer)?;
         announce(context, &options, outcome);
     }
