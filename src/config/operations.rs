@@ -309,6 +309,7 @@ impl<'a> Source<'a> {
             }
             let hint = match nearest(name, names.iter().copied()) {
                 Some(near) => format!("did you mean `{near}`?"),
+                None if names.is_empty() => "no operation is defined".to_owned(),
                 None => format!("the operations are {}", listed(&names)),
             };
             let message = format!("{what} names `{name}`, and there is no such operation");
@@ -509,7 +510,7 @@ mod tests {
         );
         check_error(
             &operation("a", "post = ['file(\"x\")', 'fiel(\"x\")']"),
-            "`f`, line 4, column 25: unknown function `fiel`; did you mean `file`?",
+            "`f`, line 4, column 23: unknown function `fiel`; did you mean `file`?",
         );
         check_error(
             &[
@@ -537,7 +538,7 @@ mod tests {
         assert!(long.contains("longer than 255 bytes"), "{long}");
         check_error(
             "[group.g]\noperations = [\"a\"]",
-            "`f`, line 1, column 8: the group `g` names `a`, and there is no such operation; the operations are ",
+            "`f`, line 1, column 1: the group `g` names `a`, and there is no such operation; no operation is defined",
         );
     }
 }

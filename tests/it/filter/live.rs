@@ -222,6 +222,7 @@ fn sorted_ids<'a>(jobs: impl Iterator<Item = &'a Job>) -> Vec<String> {
 fn matches(expr: &Expr, job: &Job) -> bool {
     let empty = Object::new();
     match expr {
+        Expr::Probe(never) => match *never {},
         Expr::And(parts) => parts.iter().all(|part| matches(part, job)),
         Expr::Or(parts) => parts.iter().any(|part| matches(part, job)),
         Expr::Not(part) => !matches(part, job),

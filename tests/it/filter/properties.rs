@@ -249,6 +249,7 @@ fn printed_filters_mean_the_same() {
 
 fn tests_of(expr: &Expr, tests: &mut Vec<Test>) {
     match expr {
+        Expr::Probe(never) => match *never {},
         Expr::And(parts) | Expr::Or(parts) => parts.iter().for_each(|part| tests_of(part, tests)),
         Expr::Not(part) => tests_of(part, tests),
         Expr::Test(_, test) => tests.push(test.clone()),
