@@ -2,10 +2,11 @@
 
 use std::ffi::OsStr;
 use std::fs::File;
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
 use std::os::fd::OwnedFd;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc;
 use std::time::Duration;
 
@@ -129,6 +130,241 @@ impl Running {
     /// Waits for its end.
     pub fn wait(&mut self) -> io::Result<()> {
         self.0.wait().map(drop)
+    }
+}
+
+/// A process that was started on some machine, so that it can be found again.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Process {
+    /// The name of the machine.
+    pub host: String,
+    /// Its number, which is also that of its process group.
+    pub pid: i32,
+    /// When it was started: `<boot id>:<ticks since boot>`.
+    pub start: String,
+}
+
+/// This machine, which knows what runs on it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Machine {
+    host: String,
+    boot: String,
+}
+
+impl Machine {
+    /// Asks the kernel.
+    pub fn this() -> Self {
+        let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id");
+        Self {
+            host: rustix::system::uname()
+                .nodename()
+                .to_string_lossy()
+                .into_owned(),
+            boot: boot.unwrap_or_default().trim().to_owned(),
+        }
+    }
+
+    /// Returns its name.
+    pub fn host(&self) -> &str {
+        &self.host
+    }
+
+    /// Returns how a process that runs here can be found again.
+    pub fn process(&self, pid: i32) -> Process {
+        let ticks = stat_of(pid)
+            .map(|stat| stat.start_ticks)
+            .unwrap_or_default();
+        Process {
+            host: self.host.clone(),
+            pid,
+            start: format!("{}:{ticks}", self.boot),
+        }
+    }
+
+    /// Tells whether a process or one of its group still runs; `None` if it is on another machine.
+    pub fn runs(&self, process: &Process) -> Option<bool> {
+        if process.host != self.host {
+            return None;
+        }
+        let Some((boot, ticks)) = process.start.rsplit_once(':') else {
+            return Some(false);
+        };
+        if boot != self.boot {
+            return Some(false);
+        }
+        Some(match stat_of(process.pid) {
+            Some(leader) if leader.start_ticks != ticks => false,
+            Some(leader) if !leader.is_dead => true,
+            // The number of a group is not given to another process while one is in it.
+            _ => is_group_alive(process.pid),
+        })
+    }
+}
+
+/// What `/proc` says of a process.
+struct Stat {
+    is_dead: bool,
+    group: i32,
+    start_ticks: String,
+}
+
+fn stat_of(pid: i32) -> Option<Stat> {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The name in parentheses may hold anything.
+    let fields: Vec<_> = text.rsplit_once(')')?.1.split_whitespace().collect();
+    Some(Stat {
+        is_dead: matches!(*fields.first()?, "Z" | "X"),
+        group: fields.get(2)?.parse().ok()?,
+        start_ticks: (*fields.get(19)?).to_owned(),
+    })
+}
+
+fn is_group_alive(group: i32) -> bool {
+    let known = rustix::process::Pid::from_raw(group);
+    if known.is_none_or(|pid| rustix::process::test_kill_process_group(pid).is_err()) {
+        return false;
+    }
+    // Those that have ended but were not waited for are still found.
+    let processes = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    let mut pids = processes.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    pids.any(|pid| stat_of(pid).is_some_and(|stat| stat.group == group && !stat.is_dead))
+}
+
+/// A command for `bash`.
+#[derive(Clone, Copy, Debug)]
+pub struct Shell<'a> {
+    /// What is run.
+    pub command: &'a str,
+    /// Where it is run.
+    pub dir: &'a Path,
+    /// Variables besides those that we have.
+    pub env: &'a [(&'a str, String)],
+}
+
+impl Shell<'_> {
+    fn bash(&self, prefix: &str) -> Command {
+        let mut bash = Command::new("bash");
+        bash.args(["-euo", "pipefail", "-c"])
+            .arg(format!("{prefix}{}", self.command))
+            .current_dir(self.dir)
+            .envs(self.env.iter().map(|(name, value)| (name, value)));
+        bash
+    }
+
+    /// Starts the command in a process group of its own. It waits until it is released, and does
+    /// nothing if we end before that. What it prints goes to `output`.
+    pub fn start_held(&self, output: &File) -> Result<Held, ExecError> {
+        let program = Path::new("bash");
+        let start_error = |cause| ExecError::Start {
+            program: program.to_owned(),
+            cause,
+        };
+        let mut bash = self.bash("read -r _ || exit 125; exec </dev/null; ");
+        bash.stdin(Stdio::piped())
+            .stdout(output.try_clone().map_err(start_error)?)
+            .stderr(output.try_clone().map_err(start_error)?)
+            .process_group(0);
+        spawn(bash, program).map(Held)
+    }
+
+    /// Runs the command to its end, with a text to read. Returns how it ended, and what it printed;
+    /// what it says on its error output is ours.
+    pub fn ask(&self, input: &str) -> Result<(End, String), ExecError> {
+        let program = Path::new("bash");
+        let mut bash = self.bash("");
+        bash.stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut child = spawn(bash, program)?;
+        let mut stdin = child.stdin.take().expect("stdin is piped");
+        let output = std::thread::scope(|scope| {
+            // It need not read all, or anything.
+            scope.spawn(move || stdin.write_all(input.as_bytes()));
+            child.wait_with_output()
+        });
+        let output = output.map_err(|cause| ExecError::Start {
+            program: program.to_owned(),
+            cause,
+        })?;
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        Ok((End::of(output.status), text))
+    }
+}
+
+impl End {
+    fn of(status: ExitStatus) -> Self {
+        match status.code() {
+            Some(code) => Self::Exit(code),
+            None => Self::Signal(status.signal().unwrap_or_default()),
+        }
+    }
+}
+
+/// A command that waits for its release.
+#[derive(Debug)]
+pub struct Held(Child);
+
+impl Held {
+    /// Returns its process, which leads a process group.
+    pub fn pid(&self) -> i32 {
+        self.0.id() as i32
+    }
+
+    /// Lets it begin.
+    pub fn release(mut self) -> Released {
+        if let Some(mut gate) = self.0.stdin.take() {
+            let _ = gate.write_all(b"\n");
+        }
+        Released(self.0)
+    }
+
+    /// Ends it before it has begun.
+    pub fn withdraw(mut self) {
+        drop(self.0.stdin.take());
+        let _ = self.0.wait();
+    }
+}
+
+/// A command that runs.
+#[derive(Debug)]
+pub struct Released(Child);
+
+/// How a command ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// By itself, with this status.
+    Exit(i32),
+    /// By this signal.
+    Signal(i32),
+}
+
+impl Released {
+    /// Waits for its end, and ends what it left in its process group.
+    pub fn wait(mut self) -> io::Result<End> {
+        let status = self.0.wait()?;
+        let group = self.0.id() as i32;
+        if is_group_alive(group) {
+            signal_group(group, GroupSignal::Kill);
+        }
+        Ok(End::of(status))
+    }
+}
+
+/// What a process group is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum GroupSignal {
+    /// To end.
+    Terminate,
+    /// To be ended.
+    Kill,
+}
+
+/// Sends a signal to all processes of a group, if there is any.
+pub fn signal_group(group: i32, signal: GroupSignal) {
+    let signal = match signal {
+        GroupSignal::Terminate => rustix::process::Signal::TERM,
+        GroupSignal::Kill => rustix::process::Signal::KILL,
+    };
+    if let Some(group) = rustix::process::Pid::from_raw(group) {
+        let _ = rustix::process::kill_process_group(group, signal);
     }
 }
 

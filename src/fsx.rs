@@ -396,6 +396,19 @@ impl Dir {
         at("examine", &self.path.join(name), stat).map(|stat| Stamp::of(&stat))
     }
 
+    /// Returns the stamp of a regular file below the directory, links followed; `None` if there is
+    /// none.
+    pub fn file_stamp(&self, name: &Path) -> Result<Option<Stamp>> {
+        match rustix::fs::statat(&self.fd, name, AtFlags::empty()) {
+            Ok(stat) => {
+                let is_file = FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile;
+                Ok(is_file.then(|| Stamp::of(&stat)))
+            }
+            Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => Ok(None),
+            Err(error) => at("examine", &self.path.join(name), Err(error.into())),
+        }
+    }
+
     /// Tells whether there is an entry of that name, a dangling link included.
     pub fn contains(&self, name: &Path) -> bool {
         rustix::fs::statat(&self.fd, name, AtFlags::SYMLINK_NOFOLLOW).is_ok()
@@ -553,6 +566,27 @@ impl Dir {
                 _ => Err(io::ErrorKind::InvalidData.into()),
             }
         })
+    }
+
+    /// Writes a file in the directory so that a reader sees the old content or the new, never a
+    /// part. The directory may have been renamed since it was opened.
+    pub fn write_atomic(&self, name: &Path, bytes: &[u8], durability: Durability) -> Result<()> {
+        let temporary = temporary_beside(name);
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
+        let attempt = || {
+            let fd = rustix::fs::openat(&self.fd, &temporary, flags, Mode::from_raw_mode(0o666))?;
+            let mut file = File::from(fd);
+            file.write_all(bytes)?;
+            if durability == Durability::Power {
+                file.sync_data()?;
+            }
+            Ok(rustix::fs::renameat(&self.fd, &temporary, &self.fd, name)?)
+        };
+        let written = attempt();
+        if written.is_err() {
+            let _ = rustix::fs::unlinkat(&self.fd, &temporary, AtFlags::empty());
+        }
+        at("write", &self.path.join(name), written)
     }
 
     /// Returns the stamp of the directory itself.

@@ -212,6 +212,11 @@ impl<'a> Facts<'a> {
         Ok(selected - self.documents.borrow().unreadable())
     }
 
+    /// Returns the jobs whose documents were needed so far and could not be read.
+    pub fn unreadable_documents(&self) -> RoaringBitmap {
+        self.documents.borrow().unreadable()
+    }
+
     fn select_expr(&self, expr: &Expr, jobs: &RoaringBitmap) -> Result<RoaringBitmap> {
         match expr {
             Expr::And(parts) => {

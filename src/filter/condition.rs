@@ -32,7 +32,7 @@ pub enum Probe {
     After(String),
     /// A command of the shell says so.
     Test {
-        /// What is run, a template.
+        /// What is run, by `bash`.
         command: String,
         /// One process is asked about many jobs: it reads ids, a line each, and prints those for
         /// which the condition holds. Otherwise it is run per job, and its exit status is the

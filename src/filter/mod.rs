@@ -45,6 +45,15 @@ impl Default for Filter {
     }
 }
 
+impl From<Expr> for Filter {
+    fn from(expr: Expr) -> Self {
+        Self {
+            expr,
+            notes: Vec::new(),
+        }
+    }
+}
+
 impl Filter {
     /// Reads one expression, or a JSON filter if it begins with `{`.
     ///

@@ -16,7 +16,7 @@ use crate::filter::Filter;
 use crate::fsx::{Details, Dir, FileType, FsError as FileError, TimeNs, time_ns};
 use crate::report::with_causes;
 use crate::view::{ByDir, ByEntry, LEAF, Node, NodeIdx, other_spelling, text_names, unescaped};
-use crate::workflow::{MarkSource, OperationMarks, Recorded};
+use crate::workflow::{Flow, OperationMarks};
 use roaring::RoaringBitmap;
 use std::collections::HashMap;
 use std::ffi::OsStr;
@@ -184,7 +184,7 @@ pub(super) struct At<'a> {
     pub(super) finder: &'a Finder,
     pub(super) generation: &'a Arc<Generation>,
     pub(super) served: &'a Served,
-    pub(super) marks: &'a Recorded,
+    pub(super) flow: &'a Flow,
 }
 
 type Result<T> = std::result::Result<T, FsError>;
@@ -578,9 +578,10 @@ impl At<'_> {
         let (now, age_max) = self.now();
         let snapshot = &self.generation.snapshot;
         let asked = self.finder.live.ask(snapshot, now, age_max, |facts| {
-            Ok((self.marks.labels(facts)?, self.marks.operations(facts)?))
+            self.flow.marks(facts, &facts.all())
         });
-        let (labels, operations) = asked.map_err(|error| unavailable(&error))?.0;
+        let marks = asked.map_err(|error| unavailable(&error))?.0;
+        let (labels, operations) = (marks.labels, marks.operations);
         let label_names = text_names(labels.iter().map(|(name, _)| name.as_str()));
         let names = text_names(operations.iter().map(|marks| marks.name.as_str()));
         let labels = labels.into_iter().map(|(_, jobs)| Arc::new(jobs));

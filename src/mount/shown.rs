@@ -2,7 +2,7 @@
 
 use crate::catalog::Store;
 use crate::config::{LeafStyle, ProjectConfig};
-use crate::workflow::Recorded;
+use crate::workflow::Flow;
 use crate::workspace::Workspace;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
@@ -49,6 +49,10 @@ pub struct Served {
 /// How long answers about what can change without notice are good.
 pub const MOMENT: Duration = Duration::from_millis(300);
 
+/// How long answers of commands in conditions are good: looking around must not run them all the
+/// time.
+const TESTS_MEMORY: Duration = Duration::from_secs(10);
+
 impl Served {
     /// What a workspace shows by default.
     pub fn new(workspace: &Workspace) -> Self {
@@ -69,7 +73,7 @@ impl Served {
     }
 
     /// Returns the source of labels and flow states.
-    pub(super) fn marks(&self) -> Recorded {
-        Recorded::new(&self.workspace, self.config.labels.clone())
+    pub(super) fn flow(&self) -> Flow {
+        Flow::new(&self.workspace, &self.config, TESTS_MEMORY)
     }
 }

@@ -5,7 +5,6 @@ use super::places::At;
 use crate::catalog::{Facts, FactsError, cell};
 use crate::filter::Space;
 use crate::report::with_causes;
-use crate::workflow::MarkSource;
 use roaring::RoaringBitmap;
 
 /// Returns `user.sweepfs.id`, `.sp.KEY`, `.doc.KEY` and `.status.OPERATION` of one job.
@@ -22,7 +21,7 @@ pub(super) fn of_job(at: &At<'_>, job: &RoaringBitmap) -> Result<Vec<(String, Ve
                 }
             }
         }
-        for marks in at.marks.operations(facts)? {
+        for marks in at.flow.marks(facts, job)?.operations {
             let mut states = marks.states.iter();
             if let Some((state, _)) = states.find(|(_, jobs)| !jobs.is_disjoint(job)) {
                 found.push((format!("status.{}", marks.name), state.name().to_owned()));

@@ -1,14 +1,24 @@
-//! Labels and flow state of jobs.
+//! Operations, conditions, flow state.
 //!
-//! Every job directory may hold a sidecar, [`FLOW_FILE`], that says how far each operation is with
-//! the job. [`Recorded`] reads those of all jobs and shows them as sets of jobs, and so do labels.
+//! Every job directory may hold a sidecar, [`FLOW_FILE`], that says what was executed there.
 
+mod commands;
+mod evaluate;
+mod files;
+mod flow;
+mod ledger;
 mod marks;
-mod recorded;
+mod record;
 mod sidecar;
+mod sidecars;
 mod state;
+mod units;
 
-pub use marks::{MarkSource, Marks, OperationMarks};
-pub use recorded::Recorded;
-pub use sidecar::FLOW_FILE;
+pub use evaluate::{Evaluation, OperationStates};
+pub use flow::Flow;
+pub use marks::{Marks, OperationMarks};
+pub use record::{Record, Stage};
+pub use sidecar::{FLOW_FILE, Sidecar, SidecarError};
+pub use sidecars::Summary;
 pub use state::{FlowState, UnknownFlowState};
+pub use units::{Aggregate, UnitIdx, Units, aggregate_id};

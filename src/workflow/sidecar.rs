@@ -1,11 +1,10 @@
 //! The file that records how far each operation is with a job.
 
-use super::state::FlowState;
-use crate::fsx::{Dir, FsError, Stamp};
+use super::record::Record;
+use crate::fsx::{Dir, Durability, FsError, Stamp};
 use crate::report::Problem;
-use crate::statepoint::JobId;
-use crate::workspace::Workspace;
 use serde_json::{Map, Value};
+use std::collections::BTreeMap;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
@@ -18,28 +17,29 @@ const SIZE_BYTES_MAX: u64 = 1 << 20;
 /// The version of the format that is understood.
 const VERSION: u64 = 1;
 
-/// The recorded state of each operation that has one, sorted by its name.
-pub(super) type States = Vec<(String, FlowState)>;
-
 /// Why a sidecar says nothing.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum SidecarError {
-    #[error("its flow state cannot be read: {}", .0.cause)]
+pub enum SidecarError {
+    /// It cannot be read or written.
+    #[error("its flow state cannot be used: {}", .0.cause)]
     Fs(#[from] FsError),
+    /// It is no JSON.
     #[error("its flow state is not usable: it is not JSON: {0}")]
     Json(#[from] serde_json::Error),
+    /// It holds something else.
     #[error("its flow state is not usable: {0}")]
     Content(&'static str),
+    /// It is of another version.
     #[error("its flow state has version {0}; only version {VERSION} is understood")]
     Version(u64),
 }
 
 impl SidecarError {
-    /// Says what is wrong with the job.
-    pub(super) fn problem(&self, workspace: &Workspace, id: &JobId) -> Problem {
+    /// Says what is wrong with the job, or aggregate, and its file.
+    pub fn problem(&self, subject: &str, path: PathBuf) -> Problem {
         Problem {
-            subject: id.to_string(),
-            path: workspace.job_dir(id).join(FLOW_FILE),
+            subject: subject.to_owned(),
+            path,
             reason: self.to_string(),
             hint: Some(match self {
                 Self::Version(_) => "a newer sweepfs wrote it; use that one".into(),
@@ -49,91 +49,159 @@ impl SidecarError {
     }
 }
 
-/// A sidecar that was read, and how the file looked then.
-pub(super) struct Sidecar {
-    pub(super) stamp: Stamp,
-    pub(super) states: Result<States, SidecarError>,
+/// What a sidecar records, by operation; what else it holds is kept.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Sidecar {
+    /// The last execution of each operation.
+    pub records: BTreeMap<String, Record>,
+    /// Records that are not understood, and the rest of the file.
+    other_operations: Map<String, Value>,
+    other: Map<String, Value>,
 }
 
-/// Reads a job's sidecar, if it has one; `dir` is the open workspace.
-pub(super) fn read(dir: &Dir, id: &JobId) -> Result<Option<Sidecar>, FsError> {
-    match dir.read_file(&name_below(id), SIZE_BYTES_MAX) {
-        Ok((bytes, stamp)) => Ok(Some(Sidecar {
-            stamp,
-            states: parse(&bytes),
-        })),
-        Err(error) if is_absent(error.kind()) => Ok(None),
-        Err(error) => Err(error),
+impl Sidecar {
+    /// Reads a sidecar in an open directory, if there is one, and how the file looked.
+    pub fn read(dir: &Dir, name: &Path) -> Result<Option<(Self, Stamp)>, SidecarError> {
+        match read_bytes(dir, name)? {
+            None => Ok(None),
+            Some((bytes, stamp)) => Ok(Some((Self::parse(&bytes)?, stamp))),
+        }
+    }
+
+    /// Reads the content of a sidecar. A record with a stage that is not known is kept, but says
+    /// nothing; so does one of an operation without a name.
+    pub(super) fn parse(bytes: &[u8]) -> Result<Self, SidecarError> {
+        let Value::Object(mut other) = serde_json::from_slice(bytes)? else {
+            return Err(SidecarError::Content("it holds no object"));
+        };
+        match other.remove("version").map(|version| version.as_u64()) {
+            Some(Some(VERSION)) => {}
+            Some(Some(version)) => return Err(SidecarError::Version(version)),
+            Some(None) | None => return Err(SidecarError::Content("it tells no version")),
+        }
+        let operations = match other.remove("operations") {
+            None => Map::new(),
+            Some(Value::Object(operations)) => operations,
+            Some(_) => return Err(SidecarError::Content("its `operations` are no object")),
+        };
+        let mut sidecar = Self {
+            other,
+            ..Self::default()
+        };
+        for (name, value) in operations {
+            if !value.is_object() {
+                return Err(SidecarError::Content("an operation in it is no object"));
+            }
+            match Record::deserialize_from(&value) {
+                Some(record) if !name.is_empty() => drop(sidecar.records.insert(name, record)),
+                _ => drop(sidecar.other_operations.insert(name, value)),
+            }
+        }
+        Ok(sidecar)
+    }
+
+    /// Writes it, so that readers see the old or the new one.
+    pub fn write(&self, dir: &Dir, name: &Path) -> Result<(), SidecarError> {
+        let mut operations = self.other_operations.clone();
+        for (name, record) in &self.records {
+            operations.insert(name.clone(), serde_json::to_value(record)?);
+        }
+        let mut top = Map::new();
+        top.insert("version".into(), VERSION.into());
+        top.insert("operations".into(), operations.into());
+        top.extend(self.other.clone());
+        let mut bytes = serde_json::to_vec(&top)?;
+        bytes.push(b'\n');
+        Ok(dir.write_atomic(name, &bytes, Durability::Process)?)
+    }
+
+    /// Joins two copies, operation by operation; see [`Record::merge`].
+    pub fn merge(self, other: Self) -> Self {
+        let mut merged = self;
+        for (name, record) in other.records {
+            let known = merged.records.remove(&name);
+            let later = match known {
+                Some(known) => known.merge(record),
+                None => record,
+            };
+            merged.records.insert(name, later);
+        }
+        merged.other_operations = joined(merged.other_operations, other.other_operations);
+        merged.other = joined(merged.other, other.other);
+        merged
     }
 }
 
-/// Returns the stamp of a job's sidecar, if it has one; `dir` is the open workspace.
-pub(super) fn stamp(dir: &Dir, id: &JobId) -> Option<Stamp> {
-    dir.stamp_of(&name_below(id)).ok()
+/// Of two values at one key, the one with the greater text is kept, in whatever order they come.
+fn joined(mut one: Map<String, Value>, other: Map<String, Value>) -> Map<String, Value> {
+    for (key, value) in other {
+        let is_later = one
+            .get(&key)
+            .is_none_or(|known| known.to_string() < value.to_string());
+        if is_later {
+            one.insert(key, value);
+        }
+    }
+    one
 }
 
-fn name_below(id: &JobId) -> PathBuf {
-    Path::new(&id.to_string()).join(FLOW_FILE)
+/// Reads the bytes of a sidecar in an open directory, if there is one.
+pub(super) fn read_bytes(dir: &Dir, name: &Path) -> Result<Option<(Vec<u8>, Stamp)>, FsError> {
+    match dir.read_file(name, SIZE_BYTES_MAX) {
+        Ok(read) => Ok(Some(read)),
+        Err(error) if is_absent(error.kind()) => Ok(None),
+        Err(error) => Err(error),
+    }
 }
 
 fn is_absent(kind: ErrorKind) -> bool {
     matches!(kind, ErrorKind::NotFound | ErrorKind::NotADirectory)
 }
 
-/// Reads what is recorded. A state that is not known is not one, nor is an operation without a name.
-fn parse(bytes: &[u8]) -> Result<States, SidecarError> {
-    let Value::Object(top) = serde_json::from_slice(bytes)? else {
-        return Err(SidecarError::Content("it holds no object"));
-    };
-    match top.get("version").map(Value::as_u64) {
-        Some(Some(VERSION)) => {}
-        Some(Some(other)) => return Err(SidecarError::Version(other)),
-        Some(None) | None => return Err(SidecarError::Content("it tells no version")),
-    }
-    match top.get("operations") {
-        None => Ok(States::new()),
-        Some(Value::Object(operations)) => states(operations),
-        Some(_) => Err(SidecarError::Content("its `operations` are no object")),
-    }
-}
-
-fn states(operations: &Map<String, Value>) -> Result<States, SidecarError> {
-    let mut states = States::new();
-    for (name, record) in operations {
-        let Value::Object(record) = record else {
-            return Err(SidecarError::Content("an operation in it is no object"));
-        };
-        let state = record.get("state").and_then(Value::as_str);
-        let state = state.and_then(|state| state.parse().ok());
-        if let Some(state) = state.filter(|state: &FlowState| state.is_recorded())
-            && !name.is_empty()
-        {
-            states.push((name.clone(), state));
-        }
-    }
-    states.sort_unstable();
-    Ok(states)
-}
-
 #[cfg(test)]
 mod tests {
+    use super::super::record::Stage;
     use super::*;
     use proptest::prelude::*;
 
+    fn stages(text: &str) -> Vec<(String, Stage)> {
+        let sidecar = Sidecar::parse(text.as_bytes()).expect("sound");
+        let records = sidecar.records.into_iter();
+        records.map(|(name, record)| (name, record.state)).collect()
+    }
+
     #[test]
-    fn states_are_taken_from_records() {
+    fn records_are_read() {
         let text = r#"{"version": 1, "more": [], "operations": {
             "b": {"state": "failed", "attempt": 2, "exit_code": 1, "signal": null},
             "a": {"state": "completed"}, "../x": {"state": "queued"}, "": {"state": "running"},
             "c": {"state": "interrupted"}, "d": {"state": "eligible"}, "e": {}, "f": {"state": 3}}}"#;
         let expected = [
-            ("../x", FlowState::Queued),
-            ("a", FlowState::Completed),
-            ("b", FlowState::Failed),
+            ("../x", Stage::Queued),
+            ("a", Stage::Completed),
+            ("b", Stage::Failed),
+            ("c", Stage::Interrupted),
         ];
-        let expected = expected.map(|(name, state)| (name.to_owned(), state));
-        assert_eq!(parse(text.as_bytes()).expect("sound"), expected);
-        assert!(parse(br#"{"version": 1}"#).expect("sound").is_empty());
+        let expected = expected.map(|(name, stage)| (name.to_owned(), stage));
+        assert_eq!(stages(text), expected);
+        assert!(stages(r#"{"version": 1}"#).is_empty());
+    }
+
+    #[test]
+    fn what_is_not_understood_is_written_back() {
+        let text = r#"{"version": 1, "more": [2], "operations": {
+            "a": {"state": "failed", "attempt": 2, "x": "y"}, "d": {"state": "eligible"}, "": {}}}"#;
+        let sidecar = Sidecar::parse(text.as_bytes()).expect("sound");
+        let dir = tempfile::tempdir().expect("a directory");
+        let open = Dir::open(dir.path()).expect("open");
+        sidecar.write(&open, Path::new(FLOW_FILE)).expect("written");
+        let written = std::fs::read(dir.path().join(FLOW_FILE)).expect("there");
+        let written: Value = serde_json::from_slice(&written).expect("JSON");
+        assert_eq!(written, serde_json::from_str::<Value>(text).expect("JSON"));
+        let (again, _) = Sidecar::read(&open, Path::new(FLOW_FILE))
+            .expect("readable")
+            .expect("there");
+        assert_eq!(again, sidecar);
     }
 
     #[test]
@@ -153,17 +221,34 @@ mod tests {
             ),
             (r#"{"version": 1} x"#, "not JSON"),
         ] {
-            let error = parse(text.as_bytes()).expect_err(text).to_string();
+            let error = Sidecar::parse(text.as_bytes()).expect_err(text).to_string();
             assert!(error.contains(reason), "{text}: {error}");
         }
         let deep = "[".repeat(100_000);
-        assert!(parse(deep.as_bytes()).is_err());
+        assert!(Sidecar::parse(deep.as_bytes()).is_err());
     }
 
     #[test]
     fn any_bytes_are_read_or_refused() {
         proptest!(|(bytes in prop::collection::vec(any::<u8>(), 0..64))| {
-            let _ = parse(&bytes);
+            let _ = Sidecar::parse(&bytes);
         });
+    }
+
+    #[test]
+    fn copies_are_merged_in_any_order() {
+        let parse = |text: &str| Sidecar::parse(text.as_bytes()).expect("sound");
+        let copies = [
+            r#"{"version":1,"x":1,"operations":{"a":{"state":"running","attempt":2}}}"#,
+            r#"{"version":1,"x":2,"operations":{"a":{"state":"failed","attempt":1},"b":{"state":"queued","attempt":1}}}"#,
+            r#"{"version":1,"operations":{"b":{"state":"completed","attempt":1},"?":{}}}"#,
+        ];
+        let [a, b, c] = copies.map(parse);
+        let merge = |x: &Sidecar, y: &Sidecar| x.clone().merge(y.clone());
+        let all = merge(&merge(&a, &b), &c);
+        assert_eq!(all, merge(&c, &merge(&b, &a)));
+        assert_eq!(all, merge(&all, &a));
+        assert_eq!(all.records["a"].state, Stage::Running);
+        assert_eq!(all.records["b"].state, Stage::Completed);
     }
 }

@@ -18,22 +18,27 @@ pub enum FlowState {
     Failed,
     /// Nothing is left to do.
     Completed,
+    /// Something that decides about it cannot be read.
+    Unknown,
 }
 
 /// A text that names no flow state.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is not one of the states waiting, eligible, queued, running, failed and completed")]
+#[error(
+    "`{0}` is not one of the states waiting, eligible, queued, running, failed, completed and unknown"
+)]
 pub struct UnknownFlowState(pub String);
 
 impl FlowState {
     /// All, in their order.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::Waiting,
         Self::Eligible,
         Self::Queued,
         Self::Running,
         Self::Failed,
         Self::Completed,
+        Self::Unknown,
     ];
 
     /// Returns its name.
@@ -45,12 +50,8 @@ impl FlowState {
             Self::Running => "running",
             Self::Failed => "failed",
             Self::Completed => "completed",
+            Self::Unknown => "unknown",
         }
-    }
-
-    /// Tells whether it is recorded; the others follow from conditions.
-    pub fn is_recorded(self) -> bool {
-        !matches!(self, Self::Waiting | Self::Eligible)
     }
 }
 

@@ -7,11 +7,12 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 use sweepfs::catalog::{Catalog, LiveFacts};
+use sweepfs::config::ProjectConfig;
 use sweepfs::filter::Filter;
 use sweepfs::fsx::time_ns;
 use sweepfs::report::{Problem, Silent};
 use sweepfs::statepoint::JobId;
-use sweepfs::workflow::{FLOW_FILE, FlowState, MarkSource, Marks, Recorded};
+use sweepfs::workflow::{FLOW_FILE, Flow, FlowState, Marks};
 use sweepfs::workspace::{Project, Workspace};
 use tempfile::TempDir;
 
@@ -21,7 +22,7 @@ struct Marked {
     workspace: Workspace,
     jobs: Vec<PathBuf>,
     catalog: Catalog,
-    recorded: Recorded,
+    flow: Flow,
 }
 
 impl Marked {
@@ -34,14 +35,18 @@ impl Marked {
             let filter = Filter::parse(text).unwrap();
             ((*name).to_owned(), filter)
         };
-        let recorded = Recorded::new(&workspace, labels.iter().map(filter).collect());
+        let config = ProjectConfig {
+            labels: labels.iter().map(filter).collect(),
+            ..ProjectConfig::default()
+        };
+        let flow = Flow::new(&workspace, &config, Duration::ZERO);
         let catalog = Catalog::load(&workspace, None, now(), &Silent).unwrap();
         Self {
             root,
             workspace,
             jobs,
             catalog,
-            recorded,
+            flow,
         }
     }
 
@@ -58,7 +63,7 @@ impl Marked {
         self.catalog.refresh(now()).unwrap();
         let live = LiveFacts::new(&self.workspace, None);
         live.ask(&self.catalog.snapshot(), now(), 0, |facts| {
-            self.recorded.marks(facts)
+            self.flow.marks(facts, &facts.all())
         })
         .unwrap()
         .0
@@ -191,7 +196,7 @@ fn what_cannot_be_read_is_named_and_stops_nothing() {
     fs::write(marked.sidecar(7), b"\xff").unwrap();
     for _ in 0..2 {
         assert_eq!(marked.states(), ["run failed: 0"]);
-        let problems = marked.recorded.problems();
+        let problems = marked.marks().problems;
         let reasons = reasons(&marked, &problems);
         for (job, _, reason) in broken {
             assert!(reasons[&job].contains(reason), "{reasons:?}");
@@ -213,7 +218,7 @@ fn what_cannot_be_read_is_named_and_stops_nothing() {
         marked.states(),
         ["run failed: 0", "run completed: 1 2 3 4 6 7"]
     );
-    assert!(marked.recorded.problems().is_empty());
+    assert!(marked.marks().problems.is_empty());
 }
 
 fn pipe(path: &Path) {
@@ -235,7 +240,7 @@ fn links_in_the_place_of_sidecars_do_no_harm() {
     symlink(FLOW_FILE, marked.sidecar(4)).unwrap();
     marked.record(5, "failed");
     assert_eq!(marked.states(), ["run queued: 0", "run failed: 5"]);
-    let problems = marked.recorded.problems();
+    let problems = marked.marks().problems;
     let reasons = reasons(&marked, &problems);
     assert_eq!(
         reasons.keys().copied().collect::<Vec<_>>(),

@@ -34,7 +34,7 @@ use crate::catalog::{JobIdx, Snapshot};
 use crate::config::{LeafStyle, ProjectConfig};
 use crate::fsx::{Capacity, Details, FileType, Stamp, TimeNs};
 use crate::view::{HASH_BITS, ID_LEN, Node, NodeIdx};
-use crate::workflow::Recorded;
+use crate::workflow::Flow;
 use list::RecentListings;
 use lru::LruCache;
 use std::num::NonZeroUsize;
@@ -95,13 +95,13 @@ type ListingKey = (u64, u8);
 #[derive(Debug)]
 struct ServedNow {
     served: Served,
-    marks: Recorded,
+    flow: Flow,
 }
 
 impl ServedNow {
     fn new(served: Served) -> Arc<Self> {
         Arc::new(Self {
-            marks: served.marks(),
+            flow: served.flow(),
             served,
         })
     }
@@ -280,7 +280,7 @@ impl ViewFs {
             finder: &self.finder,
             generation,
             served: &now.served,
-            marks: &now.marks,
+            flow: &now.flow,
         }
     }
 

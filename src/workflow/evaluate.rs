@@ -1,0 +1,497 @@
+//! How far each operation is, for many jobs at once.
+
+use super::commands::Commands;
+use super::files::Question;
+use super::record::{INTERRUPTIONS_MAX, Stage};
+use super::sidecars::{Says, Sidecars, Summary, summaries};
+use super::state::FlowState;
+use super::units::{UnitIdx, Units};
+use crate::catalog::{Facts, FactsError, JobIdx};
+use crate::config::{OperationConfig, WorkflowConfig};
+use crate::exec::Machine;
+use crate::filter::{Condition, Expr, Filter, Probe};
+use crate::fsx::Dir;
+use crate::report::Problem;
+use crate::workspace::Workspace;
+use rayon::prelude::*;
+use roaring::RoaringBitmap;
+use std::cell::{OnceCell, RefCell};
+use std::collections::{BTreeMap, HashMap};
+use std::io::ErrorKind;
+use std::path::Path;
+
+type Result<T> = std::result::Result<T, FactsError>;
+
+/// Jobs whose files one task looks at.
+const LOOK_CHUNK: usize = 256;
+
+/// For which jobs something holds, and for which that cannot be known; for the others it does not.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct Truth {
+    pub(super) yes: RoaringBitmap,
+    pub(super) unknown: RoaringBitmap,
+}
+
+/// How far an operation is with some of its aggregates.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct OperationStates {
+    /// The aggregates in each state; none is in two. Only states that some aggregate is in.
+    pub states: BTreeMap<FlowState, RoaringBitmap>,
+    /// The last execution of each aggregate that had one.
+    pub records: HashMap<UnitIdx, Summary>,
+}
+
+impl OperationStates {
+    fn put(&mut self, state: FlowState, units: RoaringBitmap) {
+        if !units.is_empty() {
+            *self.states.entry(state).or_default() |= units;
+        }
+    }
+
+    /// Returns the aggregates in a state.
+    pub fn of(&self, state: FlowState) -> RoaringBitmap {
+        self.states.get(&state).cloned().unwrap_or_default()
+    }
+
+    /// Returns the state of an aggregate, if it was asked for.
+    pub fn state(&self, unit: UnitIdx) -> Option<FlowState> {
+        let mut states = self.states.iter();
+        states
+            .find(|(_, units)| units.contains(unit))
+            .map(|(state, _)| *state)
+    }
+
+    fn extend(&mut self, other: Self) {
+        for (state, units) in other.states {
+            self.put(state, units);
+        }
+        self.records.extend(other.records);
+    }
+}
+
+/// What is known of an operation so far.
+#[derive(Debug, Default)]
+struct Known {
+    units: RoaringBitmap,
+    states: OperationStates,
+}
+
+/// Finds out how far operations are, reading no more than that needs. It is good for one moment:
+/// what it has found out is not asked again.
+#[derive(Debug)]
+pub struct Evaluation<'a> {
+    workspace: &'a Workspace,
+    config: &'a WorkflowConfig,
+    facts: &'a Facts<'a>,
+    sidecars: &'a Sidecars,
+    commands: &'a Commands,
+    machine: Machine,
+    units: Vec<OnceCell<Units>>,
+    known: RefCell<Vec<Known>>,
+    /// The jobs whose sidecars were looked at, and what those say.
+    looked: RefCell<RoaringBitmap>,
+    says: RefCell<BTreeMap<JobIdx, Says>>,
+    problems: RefCell<Vec<Problem>>,
+}
+
+impl<'a> Evaluation<'a> {
+    pub(super) fn new(
+        (workspace, config): (&'a Workspace, &'a WorkflowConfig),
+        facts: &'a Facts<'a>,
+        sidecars: &'a Sidecars,
+        commands: &'a Commands,
+    ) -> Self {
+        let n_operations = config.operations.len();
+        Self {
+            workspace,
+            config,
+            facts,
+            sidecars,
+            commands,
+            machine: Machine::this(),
+            units: (0..n_operations).map(|_| OnceCell::new()).collect(),
+            known: RefCell::new((0..n_operations).map(|_| Known::default()).collect()),
+            looked: RefCell::default(),
+            says: RefCell::default(),
+            problems: RefCell::default(),
+        }
+    }
+
+    /// Returns what is known of the jobs.
+    pub fn facts(&self) -> &'a Facts<'a> {
+        self.facts
+    }
+
+    /// Returns the aggregates of an operation, by its place.
+    pub fn units(&self, operation: usize) -> Result<&Units> {
+        if let Some(units) = self.units[operation].get() {
+            return Ok(units);
+        }
+        let units = Units::of(&self.config.operations[operation], self.facts)?;
+        Ok(self.units[operation].get_or_init(|| units))
+    }
+
+    /// Returns how far an operation is with some of its aggregates.
+    pub fn states(&self, operation: usize, units: &RoaringBitmap) -> Result<OperationStates> {
+        self.find_out(operation, units)?;
+        let known = self.known.borrow();
+        let states = &known[operation].states;
+        let chosen = states
+            .states
+            .iter()
+            .map(|(state, all)| (*state, all & units));
+        let records = states
+            .records
+            .iter()
+            .filter(|(unit, _)| units.contains(**unit));
+        Ok(OperationStates {
+            states: chosen.filter(|(_, some)| !some.is_empty()).collect(),
+            records: records
+                .map(|(unit, record)| (*unit, record.clone()))
+                .collect(),
+        })
+    }
+
+    /// Returns why states are unknown, so far.
+    pub fn problems(&self) -> Vec<Problem> {
+        let mut problems = self.problems.borrow().clone();
+        problems.sort();
+        problems.dedup();
+        problems
+    }
+
+    fn find_out(&self, operation: usize, units: &RoaringBitmap) -> Result<()> {
+        let missing = units - &self.known.borrow()[operation].units;
+        if missing.is_empty() {
+            return Ok(());
+        }
+        let found = self.compute(operation, &missing)?;
+        let mut known = self.known.borrow_mut();
+        known[operation].units |= missing;
+        known[operation].states.extend(found);
+        Ok(())
+    }
+
+    fn compute(&self, operation: usize, units: &RoaringBitmap) -> Result<OperationStates> {
+        let config = &self.config.operations[operation];
+        // What was executed is read before its results are looked for: an execution that ends
+        // meanwhile is then seen as one that has changed since, and not as one that failed.
+        let recorded = self.recorded(operation, units)?;
+        let mut found = OperationStates::default();
+        let mut rest = units - &recorded.unknown - &recorded.running - &recorded.queued;
+        found.put(FlowState::Unknown, recorded.unknown);
+        found.put(FlowState::Running, recorded.running);
+        found.put(FlowState::Queued, recorded.queued);
+        let completed = match config.post.is_empty() {
+            true => Truth {
+                yes: &recorded.completed & &rest,
+                unknown: RoaringBitmap::new(),
+            },
+            false => self.all_hold(operation, &config.post, &rest)?,
+        };
+        rest -= &completed.yes;
+        rest -= &completed.unknown;
+        found.put(FlowState::Completed, completed.yes);
+        found.put(FlowState::Unknown, completed.unknown);
+        found.put(FlowState::Failed, &recorded.failed & &rest);
+        rest -= recorded.failed;
+        let ready = self.all_hold(operation, &config.pre, &rest)?;
+        found.put(FlowState::Waiting, &rest - &ready.yes - &ready.unknown);
+        found.put(FlowState::Eligible, ready.yes);
+        found.put(FlowState::Unknown, ready.unknown);
+        found.records = recorded.summaries;
+        Ok(found)
+    }
+
+    /// Finds the aggregates for all of whose jobs all conditions hold.
+    fn all_hold(
+        &self,
+        operation: usize,
+        conditions: &[Condition],
+        units: &RoaringBitmap,
+    ) -> Result<Truth> {
+        let all = self.units(operation)?;
+        let jobs = all.jobs_in(units);
+        let exprs: Vec<_> = conditions.iter().map(Condition::expr).collect();
+        let truth = self.and(&exprs, &jobs)?;
+        let Units::Aggregates(_) = all else {
+            return Ok(truth);
+        };
+        let yes = all.with_all(&truth.yes) & units;
+        let maybe = all.with_all(&(truth.yes | truth.unknown)) & units;
+        Ok(Truth {
+            unknown: maybe - &yes,
+            yes,
+        })
+    }
+
+    fn truth(&self, expr: &Expr<Probe>, jobs: &RoaringBitmap) -> Result<Truth> {
+        if jobs.is_empty() {
+            return Ok(Truth::default());
+        }
+        if let Some(filter) = expr.to_filter() {
+            return self.filter(&Filter::from(filter), jobs);
+        }
+        match expr {
+            Expr::And(parts) => self.and(&parts.iter().collect::<Vec<_>>(), jobs),
+            Expr::Or(parts) => self.or(parts, jobs),
+            Expr::Not(part) => {
+                let truth = self.truth(part, jobs)?;
+                Ok(Truth {
+                    yes: jobs - truth.yes - &truth.unknown,
+                    unknown: truth.unknown,
+                })
+            }
+            Expr::Probe(probe) => self.probe(probe, jobs),
+            Expr::Test(..) => Ok(Truth::default()),
+        }
+    }
+
+    fn filter(&self, filter: &Filter, jobs: &RoaringBitmap) -> Result<Truth> {
+        let yes = self.facts.select(filter, jobs)?;
+        let unknown = match filter.expr().needs_documents() {
+            true => (jobs & self.facts.unreadable_documents()) - &yes,
+            false => RoaringBitmap::new(),
+        };
+        Ok(Truth { yes, unknown })
+    }
+
+    /// Asks of each part only where the parts before leave it open, and first what costs least.
+    fn and(&self, parts: &[&Expr<Probe>], jobs: &RoaringBitmap) -> Result<Truth> {
+        let mut parts = parts.to_vec();
+        parts.sort_by_key(|part| cost(part));
+        let (mut yes, mut open) = (jobs.clone(), jobs.clone());
+        for part in parts {
+            let truth = self.truth(part, &open)?;
+            yes &= &truth.yes;
+            open = truth.yes | truth.unknown;
+        }
+        Ok(Truth {
+            unknown: open - &yes,
+            yes,
+        })
+    }
+
+    fn or(&self, parts: &[Expr<Probe>], jobs: &RoaringBitmap) -> Result<Truth> {
+        let mut parts: Vec<_> = parts.iter().collect();
+        parts.sort_by_key(|part| cost(part));
+        let (mut open, mut unknown) = (jobs.clone(), RoaringBitmap::new());
+        for part in parts {
+            let truth = self.truth(part, &open)?;
+            open -= truth.yes;
+            unknown |= truth.unknown;
+        }
+        unknown &= &open;
+        Ok(Truth {
+            yes: jobs - open,
+            unknown,
+        })
+    }
+
+    fn probe(&self, probe: &Probe, jobs: &RoaringBitmap) -> Result<Truth> {
+        match probe {
+            Probe::Never => Ok(Truth::default()),
+            Probe::After(name) => self.after(name, jobs),
+            Probe::Test { command, batch } => {
+                let ids = self.facts.ids(jobs)?;
+                let (answers, problems) = self.commands.ask(self.workspace, command, *batch, &ids);
+                self.problems.borrow_mut().extend(problems);
+                Ok(Truth::of(jobs.iter().zip(answers)))
+            }
+            Probe::File(_) | Probe::Newer(..) | Probe::Size(..) => self.files(probe, jobs),
+        }
+    }
+
+    /// Finds the jobs with which another operation is completed, or which it does not concern.
+    fn after(&self, name: &str, jobs: &RoaringBitmap) -> Result<Truth> {
+        let mut operations = self.config.operations.iter();
+        let Some(operation) = operations.position(|operation| operation.name == name) else {
+            return Ok(Truth::default());
+        };
+        let all = self.units(operation)?;
+        let units = all.with_any(jobs);
+        let states = self.states(operation, &units)?;
+        let (completed, unknown) = (
+            states.of(FlowState::Completed),
+            states.of(FlowState::Unknown),
+        );
+        let open = &units - &completed;
+        Ok(Truth {
+            yes: jobs - all.jobs_in(&open),
+            unknown: all.jobs_in(&unknown) & jobs,
+        })
+    }
+
+    fn files(&self, probe: &Probe, jobs: &RoaringBitmap) -> Result<Truth> {
+        let (Some(question), false) = (Question::of(probe), jobs.is_empty()) else {
+            return Ok(Truth::default());
+        };
+        let dir = match Dir::open(self.workspace.dir()) {
+            Ok(dir) => dir,
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Truth::default()),
+            Err(error) => return Err(error.into()),
+        };
+        let ids: Vec<_> = jobs.iter().zip(self.facts.ids(jobs)?).collect();
+        let answers: Vec<Vec<_>> = ids
+            .par_chunks(LOOK_CHUNK)
+            .map(|ids| {
+                let ask = |(job, id): &(JobIdx, crate::statepoint::JobId)| {
+                    let name = id.to_string();
+                    let answer = question.ask(&dir, Path::new(&name));
+                    (*job, answer.map_err(|error| (name, error)))
+                };
+                ids.iter().map(ask).collect()
+            })
+            .collect();
+        let mut problems = self.problems.borrow_mut();
+        let known = answers.into_iter().flatten().map(|(job, answer)| {
+            let answer = answer.map_err(|(id, error)| {
+                problems.push(Problem {
+                    subject: id,
+                    path: error.path.clone(),
+                    reason: format!(
+                        "a condition on its files cannot be checked: {}",
+                        error.cause
+                    ),
+                    hint: None,
+                });
+            });
+            (job, answer.ok())
+        });
+        Ok(Truth::of(known))
+    }
+}
+
+impl Truth {
+    fn of(answers: impl IntoIterator<Item = (JobIdx, Option<bool>)>) -> Self {
+        let mut truth = Self::default();
+        for (job, answer) in answers {
+            match answer {
+                Some(true) => drop(truth.yes.insert(job)),
+                Some(false) => {}
+                None => drop(truth.unknown.insert(job)),
+            }
+        }
+        truth
+    }
+}
+
+/// Returns in which order parts are asked: filters, files, other operations, commands.
+fn cost(expr: &Expr<Probe>) -> u8 {
+    match expr {
+        Expr::And(parts) | Expr::Or(parts) => parts.iter().map(cost).max().unwrap_or(0),
+        Expr::Not(part) => cost(part),
+        Expr::Test(field, _) => u8::from(field.space == crate::filter::Space::Document),
+        Expr::Probe(Probe::Never) => 0,
+        Expr::Probe(Probe::File(_) | Probe::Newer(..) | Probe::Size(..)) => 2,
+        Expr::Probe(Probe::After(_)) => 3,
+        Expr::Probe(Probe::Test { .. }) => 4,
+    }
+}
+
+/// What the last executions say about some aggregates.
+#[derive(Default)]
+struct Recorded {
+    unknown: RoaringBitmap,
+    running: RoaringBitmap,
+    queued: RoaringBitmap,
+    completed: RoaringBitmap,
+    failed: RoaringBitmap,
+    summaries: HashMap<UnitIdx, Summary>,
+}
+
+impl Recorded {
+    fn add(&mut self, unit: UnitIdx, summary: &Summary, config: &OperationConfig, runs: bool) {
+        let set = match summary.stage {
+            Stage::Queued => &mut self.queued,
+            Stage::Running if runs => &mut self.running,
+            Stage::Completed => &mut self.completed,
+            Stage::Failed if summary.failures > config.retries => &mut self.failed,
+            Stage::Interrupted if summary.interruptions >= INTERRUPTIONS_MAX => &mut self.failed,
+            // It was lost.
+            Stage::Running if summary.interruptions + 1 >= INTERRUPTIONS_MAX => &mut self.failed,
+            _ => return drop(self.summaries.insert(unit, summary.clone())),
+        };
+        set.insert(unit);
+        self.summaries.insert(unit, summary.clone());
+    }
+}
+
+impl Evaluation<'_> {
+    fn recorded(&self, operation: usize, units: &RoaringBitmap) -> Result<Recorded> {
+        match self.units(operation)? {
+            Units::Jobs(_) => self.recorded_of_jobs(operation, units),
+            Units::Aggregates(_) => self.recorded_of_aggregates(operation, units),
+        }
+    }
+
+    /// An execution that runs elsewhere is taken at its word.
+    fn runs(&self, summary: &Summary) -> bool {
+        let process = summary.process.as_ref();
+        process.map_or(summary.is_batch, |process| {
+            self.machine.runs(process).unwrap_or(true)
+        })
+    }
+
+    fn add(
+        &self,
+        recorded: &mut Recorded,
+        operation: usize,
+        unit: UnitIdx,
+        says: &[(String, Summary)],
+    ) {
+        let config = &self.config.operations[operation];
+        let found = says.binary_search_by(|(name, _)| name.as_str().cmp(&config.name));
+        if let Ok(i) = found {
+            let summary = &says[i].1;
+            let runs = summary.stage == Stage::Running && self.runs(summary);
+            recorded.add(unit, summary, config, runs);
+        }
+    }
+
+    fn recorded_of_jobs(&self, operation: usize, jobs: &RoaringBitmap) -> Result<Recorded> {
+        let missing = jobs - &*self.looked.borrow();
+        if !missing.is_empty() {
+            let seen = self.sidecars.look(self.facts, &missing)?;
+            let mut says = self.says.borrow_mut();
+            for seen in seen.iter() {
+                if let Says::Nothing(problem) = &seen.says {
+                    self.problems.borrow_mut().push(Problem::clone(problem));
+                }
+                says.insert(seen.job, seen.says.clone());
+            }
+            *self.looked.borrow_mut() |= missing;
+        }
+        let mut recorded = Recorded::default();
+        for (job, says) in self.says.borrow().iter() {
+            match says {
+                _ if !jobs.contains(*job) => {}
+                Says::Nothing(_) => drop(recorded.unknown.insert(*job)),
+                Says::Records(says) => self.add(&mut recorded, operation, *job, says),
+            }
+        }
+        Ok(recorded)
+    }
+
+    fn recorded_of_aggregates(&self, operation: usize, units: &RoaringBitmap) -> Result<Recorded> {
+        let mut recorded = Recorded::default();
+        let Units::Aggregates(aggregates) = self.units(operation)? else {
+            return Ok(recorded);
+        };
+        for unit in units {
+            let aggregate = &aggregates[unit as usize];
+            match super::ledger::read(self.workspace, &aggregate.id) {
+                Ok(Some(sidecar)) => {
+                    self.add(&mut recorded, operation, unit, &summaries(&sidecar));
+                }
+                Ok(None) => {}
+                Err((path, error)) => {
+                    recorded.unknown.insert(unit);
+                    let problem = error.problem(&aggregate.id, path);
+                    self.problems.borrow_mut().push(problem);
+                }
+            }
+        }
+        Ok(recorded)
+    }
+}

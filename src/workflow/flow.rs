@@ -1,0 +1,131 @@
+//! The workflow of a project.
+
+use super::commands::Commands;
+use super::evaluate::Evaluation;
+use super::marks::{Marks, OperationMarks};
+use super::sidecars::{Says, Sidecars};
+use super::state::FlowState;
+use super::units::Units;
+use crate::catalog::{Facts, FactsError};
+use crate::config::{ProjectConfig, WorkflowConfig};
+use crate::filter::Filter;
+use crate::report::Problem;
+use crate::workspace::Workspace;
+use roaring::RoaringBitmap;
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// Jobs by operation and state.
+type States = BTreeMap<String, BTreeMap<FlowState, RoaringBitmap>>;
+
+/// What a project does with its jobs, and what of it is done.
+#[derive(Debug)]
+pub struct Flow {
+    workspace: Workspace,
+    config: WorkflowConfig,
+    labels: BTreeMap<String, Filter>,
+    sidecars: Sidecars,
+    commands: Commands,
+}
+
+impl Flow {
+    /// Nothing is read before a question needs it. What commands in conditions answer is remembered
+    /// for a time.
+    pub fn new(workspace: &Workspace, config: &ProjectConfig, memory: Duration) -> Self {
+        Self {
+            workspace: workspace.clone(),
+            config: config.workflow.clone(),
+            labels: config.labels.clone(),
+            sidecars: Sidecars::new(workspace),
+            commands: Commands::new(memory),
+        }
+    }
+
+    /// Returns the operations and groups.
+    pub fn config(&self) -> &WorkflowConfig {
+        &self.config
+    }
+
+    /// Returns where the jobs are.
+    pub fn workspace(&self) -> &Workspace {
+        &self.workspace
+    }
+
+    /// Begins to find out how far operations are.
+    pub fn evaluation<'a>(&'a self, facts: &'a Facts<'a>) -> Evaluation<'a> {
+        let project = (&self.workspace, &self.config);
+        Evaluation::new(project, facts, &self.sidecars, &self.commands)
+    }
+
+    /// Returns the labels, sorted, and the jobs that have each.
+    pub fn labels(&self, facts: &Facts<'_>) -> Result<Vec<(String, RoaringBitmap)>, FactsError> {
+        let all = facts.all();
+        let select = |(name, filter): (&String, &Filter)| {
+            let jobs = facts.select(filter, &all)?;
+            Ok((name.clone(), jobs))
+        };
+        self.labels.iter().map(select).collect()
+    }
+
+    /// Returns all that is known of some jobs: labels, and how far operations are, also those that
+    /// were executed but are defined no more.
+    pub fn marks(&self, facts: &Facts<'_>, jobs: &RoaringBitmap) -> Result<Marks, FactsError> {
+        let mut labels = self.labels(facts)?;
+        labels
+            .iter_mut()
+            .for_each(|(_, of_label)| *of_label &= jobs);
+        let evaluation = self.evaluation(facts);
+        let (mut operations, mut problems) = self.recorded(facts, jobs)?;
+        for (i, operation) in self.config.operations.iter().enumerate() {
+            let units = evaluation.units(i)?;
+            let states = evaluation.states(i, &units.with_any(jobs))?;
+            let within = |units_in: &RoaringBitmap| match units {
+                Units::Jobs(_) => units_in.clone(),
+                Units::Aggregates(_) => units.jobs_in(units_in) & jobs,
+            };
+            let states = states.states.iter();
+            let states = states.map(|(state, units)| (*state, within(units)));
+            operations.insert(operation.name.clone(), states.collect());
+        }
+        let marks = operations.into_iter().map(|(name, states)| OperationMarks {
+            name,
+            states: states.into_iter().collect(),
+        });
+        Ok(Marks {
+            labels,
+            operations: marks.collect(),
+            problems: {
+                problems.extend(evaluation.problems());
+                problems.sort();
+                problems.dedup();
+                problems
+            },
+        })
+    }
+
+    /// Returns what is recorded of operations that are not defined, and what cannot be read.
+    fn recorded(
+        &self,
+        facts: &Facts<'_>,
+        jobs: &RoaringBitmap,
+    ) -> Result<(States, Vec<Problem>), FactsError> {
+        let (mut operations, mut problems) = (States::new(), Vec::new());
+        for seen in self.sidecars.look(facts, jobs)?.iter() {
+            let records = match &seen.says {
+                Says::Records(records) => records,
+                Says::Nothing(problem) => {
+                    problems.push(Problem::clone(problem));
+                    continue;
+                }
+            };
+            for (name, summary) in records.iter() {
+                let state = summary.stage.state();
+                if let Some(state) = state.filter(|_| self.config.operation(name).is_none()) {
+                    let of_operation = operations.entry(name.clone()).or_default();
+                    of_operation.entry(state).or_default().insert(seen.job);
+                }
+            }
+        }
+        Ok((operations, problems))
+    }
+}
