@@ -9,7 +9,7 @@ use std::ffi::{OsStr, OsString};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::mem::MaybeUninit;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
@@ -182,6 +182,15 @@ pub fn open_log(path: &Path) -> Result<File> {
             .append(true)
             .mode(0o600)
             .open(path),
+    )
+}
+
+/// Opens a file to append to, which is made if absent.
+pub fn open_appending(path: &Path) -> Result<File> {
+    at(
+        "open",
+        path,
+        OpenOptions::new().create(true).append(true).open(path),
     )
 }
 
@@ -587,6 +596,16 @@ impl Dir {
             let _ = rustix::fs::unlinkat(&self.fd, &temporary, AtFlags::empty());
         }
         at("write", &self.path.join(name), written)
+    }
+
+    /// Returns the path that leads to the directory now, which may have been renamed since it was
+    /// opened; `None` if it was removed.
+    pub fn current_path(&self) -> Option<PathBuf> {
+        let link = format!("/proc/self/fd/{}", self.fd.as_raw_fd());
+        let path = fs::read_link(link).ok()?;
+        let stat = rustix::fs::stat(&path).ok()?;
+        let own = rustix::fs::fstat(&self.fd).ok()?;
+        ((stat.st_dev, stat.st_ino) == (own.st_dev, own.st_ino)).then_some(path)
     }
 
     /// Returns the stamp of the directory itself.

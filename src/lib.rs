@@ -13,6 +13,7 @@ pub mod mount;
 pub mod pyjson;
 pub mod report;
 pub mod statepoint;
+pub mod template;
 pub mod term;
 pub mod view;
 pub mod workflow;

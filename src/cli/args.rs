@@ -1,6 +1,7 @@
 //! The command line as typed: clap types and nothing else.
 
 use super::duration::parse_duration;
+use super::operations::OperationArgs;
 use super::selection::SelectionArgs;
 use crate::catalog::SchemaStyle;
 use crate::config::LeafStyle;
@@ -93,6 +94,8 @@ pub(super) enum Command {
     Mounts(MountsArgs),
     View(ViewArgs),
     Doctor(DoctorArgs),
+    Run(RunArgs),
+    Exec(ExecArgs),
     Help(HelpArgs),
     #[command(hide = true)]
     Serve(ServeArgs),
@@ -510,4 +513,86 @@ pub(super) struct DoctorArgs {
 #[derive(Debug, ClapArgs)]
 pub(super) struct ServeArgs {
     pub(super) options: String,
+}
+
+/// Execute what is eligible, until nothing is.
+#[derive(Debug, ClapArgs)]
+#[command(
+    after_help = "Each operation is executed at most once on each job, and as often again after a failure
+as its `retries` say. Several runs at once share the work. The first Ctrl-C ends what runs and
+records it, the second kills.
+
+Examples:
+  sweepfs run
+  sweepfs run -p 8 -o simulate -f 'angle>=45'
+  sweepfs run --retry --timeout 2h
+  sweepfs run --dry-run -n 1"
+)]
+pub(super) struct RunArgs {
+    #[command(flatten)]
+    pub(super) operations: OperationArgs,
+    #[command(flatten)]
+    pub(super) selection: SelectionArgs,
+    /// Use N cores at a time, or all of this machine; an execution uses its processes times its
+    /// threads [default: 1].
+    #[arg(short, long, value_name = "N", num_args = 0..=1, value_parser = clap::value_parser!(u32).range(1..))]
+    pub(super) parallel: Option<Option<u32>>,
+    /// Begin at most N executions.
+    #[arg(short = 'n', long, value_name = "N")]
+    pub(super) limit: Option<usize>,
+    /// In which order.
+    #[arg(long, value_enum, default_value_t = Order::Job, value_name = "ORDER")]
+    pub(super) order: Order,
+    /// End an execution that takes longer, such as `90s` or `2h`; it has failed then.
+    #[arg(short, long, value_name = "DURATION", value_parser = parse_duration)]
+    pub(super) timeout: Option<Duration>,
+    /// Take what failed again.
+    #[arg(long)]
+    pub(super) retry: bool,
+    /// Begin nothing more after a failure.
+    #[arg(long, conflicts_with = "keep_going")]
+    pub(super) fail_fast: bool,
+    /// Go on after a failure, which is what happens anyway.
+    #[arg(long)]
+    pub(super) keep_going: bool,
+    /// Print what would be executed, and change nothing.
+    #[arg(long, alias = "pretend")]
+    pub(super) dry_run: bool,
+}
+
+/// In which order executions are begun.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum Order {
+    /// One job after the other, all its operations together.
+    Job,
+    /// One operation after the other.
+    Operation,
+    /// Any.
+    Random,
+}
+
+/// Execute an operation on jobs, whatever its conditions say, and print its output.
+#[derive(Debug, ClapArgs)]
+#[command(
+    after_help = "What is running already is left alone. The execution is recorded like any other.
+
+Examples:
+  sweepfs exec simulate 42b7b4f2
+  sweepfs exec average"
+)]
+pub(super) struct ExecArgs {
+    /// The operation.
+    #[arg(value_name = "OPERATION")]
+    pub(super) operation: String,
+    /// Jobs, or aggregates, by the beginning of their ids; all if none is given.
+    #[arg(value_name = "ID")]
+    pub(super) jobs: Vec<String>,
+    #[command(flatten)]
+    pub(super) selection: SelectionArgs,
+    /// End an execution that takes longer, such as `90s` or `2h`; it has failed then.
+    #[arg(short, long, value_name = "DURATION", value_parser = parse_duration)]
+    pub(super) timeout: Option<Duration>,
+    /// Print what would be executed, and change nothing.
+    #[arg(long, alias = "pretend")]
+    pub(super) dry_run: bool,
 }

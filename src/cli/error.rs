@@ -27,6 +27,8 @@ pub(super) enum Exit {
     Partial = 3,
     /// A guard refused, and nothing was changed.
     Refused = 4,
+    /// The user interrupted it.
+    Interrupted = 130,
 }
 
 /// An error that ends a command.

@@ -5,6 +5,7 @@ mod commands;
 mod context;
 mod duration;
 mod error;
+mod operations;
 mod selection;
 
 use crate::term::Term;
@@ -70,6 +71,8 @@ fn run(args: Args, term: &Term) -> Result<Exit, CliError> {
         Command::Unmount(args) => commands::unmount::run(&context, &args),
         Command::Mounts(args) => commands::mounts::run(&context, &args),
         Command::Doctor(args) => commands::doctor::run(&context, &args),
+        Command::Run(args) => commands::run::run(&context, &args),
+        Command::Exec(args) => commands::run::exec(&context, &args),
         Command::Serve(args) => commands::mount::serve(&context, &args),
         Command::Watchdog(args) => commands::mount::watchdog(&args),
     }

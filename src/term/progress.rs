@@ -21,6 +21,16 @@ impl ProgressObserver {
     }
 }
 
+impl ProgressObserver {
+    /// Prints something else, beside the bar.
+    pub fn aside(&self, print: impl FnOnce()) {
+        match &self.bar {
+            Some(bar) => bar.suspend(print),
+            None => print(),
+        }
+    }
+}
+
 impl Observer for ProgressObserver {
     fn event(&self, event: Event<'_>) {
         let Some(bar) = &self.bar else { return };

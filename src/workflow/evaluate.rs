@@ -160,6 +160,21 @@ impl<'a> Evaluation<'a> {
         problems
     }
 
+    /// Returns those of some aggregates that failed which could be executed again.
+    pub(super) fn ready_again(
+        &self,
+        operation: usize,
+        failed: &RoaringBitmap,
+    ) -> Result<RoaringBitmap> {
+        let pre = &self.config.operations[operation].pre;
+        Ok(self.all_hold(operation, pre, failed)?.yes)
+    }
+
+    /// Tells whether a condition holds for all of some jobs.
+    pub(super) fn holds(&self, condition: &Condition, jobs: &RoaringBitmap) -> Result<bool> {
+        Ok(self.truth(condition.expr(), jobs)?.yes == *jobs)
+    }
+
     fn find_out(&self, operation: usize, units: &RoaringBitmap) -> Result<()> {
         let missing = units - &self.known.borrow()[operation].units;
         if missing.is_empty() {

@@ -6,14 +6,16 @@ use super::marks::{Marks, OperationMarks};
 use super::sidecars::{Says, Sidecars};
 use super::state::FlowState;
 use super::units::Units;
-use crate::catalog::{Facts, FactsError};
+use crate::catalog::{Facts, FactsError, Reader, Store};
 use crate::config::{ProjectConfig, WorkflowConfig};
 use crate::filter::Filter;
-use crate::report::Problem;
+use crate::fsx;
+use crate::report::{Problem, Silent};
+use crate::statepoint::JobId;
 use crate::workspace::Workspace;
 use roaring::RoaringBitmap;
 use std::collections::BTreeMap;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 /// Jobs by operation and state.
 type States = BTreeMap<String, BTreeMap<FlowState, RoaringBitmap>>;
@@ -55,6 +57,33 @@ impl Flow {
     pub fn evaluation<'a>(&'a self, facts: &'a Facts<'a>) -> Evaluation<'a> {
         let project = (&self.workspace, &self.config);
         Evaluation::new(project, facts, &self.sidecars, &self.commands)
+    }
+
+    /// Returns the postconditions of an operation that do not hold for all of some jobs now, or of
+    /// which that cannot be told.
+    pub fn unmet(
+        &self,
+        store: &Store,
+        operation: usize,
+        jobs: &[JobId],
+    ) -> Result<Vec<String>, FactsError> {
+        let now = fsx::time_ns(SystemTime::now());
+        let mut reader = Reader::open(&self.workspace, store.clone(), now, &Silent)?;
+        reader.ask(&Silent, |facts| {
+            let places = facts.positions(jobs)?;
+            let found: RoaringBitmap = places.iter().flatten().copied().collect();
+            if found.len() < jobs.len() as u64 {
+                return Ok(vec!["its job is gone".to_owned()]);
+            }
+            let evaluation = self.evaluation(facts);
+            let mut unmet = Vec::new();
+            for condition in &self.config.operations[operation].post {
+                if !evaluation.holds(condition, &found)? {
+                    unmet.push(condition.to_string());
+                }
+            }
+            Ok(unmet)
+        })
     }
 
     /// Returns the labels, sorted, and the jobs that have each.

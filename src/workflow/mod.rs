@@ -9,6 +9,7 @@ mod flow;
 mod ledger;
 mod marks;
 mod record;
+mod run;
 mod sidecar;
 mod sidecars;
 mod state;
@@ -18,6 +19,10 @@ pub use evaluate::{Evaluation, OperationStates};
 pub use flow::Flow;
 pub use marks::{Marks, OperationMarks};
 pub use record::{Record, Stage};
+pub use run::{
+    Ended, Outcome, Planned, PrepareError, Prepared, RunObserver, RunOptions, RunSummary, Runner,
+    ScopeError, eligible,
+};
 pub use sidecar::{FLOW_FILE, Sidecar, SidecarError};
 pub use sidecars::Summary;
 pub use state::{FlowState, UnknownFlowState};

@@ -11,6 +11,7 @@ pub(super) mod init;
 pub(super) mod job;
 pub(super) mod mount;
 pub(super) mod mounts;
+pub(super) mod run;
 pub(super) mod schema;
 pub(super) mod statepoint;
 pub(super) mod table;

@@ -1,0 +1,391 @@
+//! `sweepfs run` and `sweepfs exec`
+
+use crate::cli::args::{ExecArgs, Order, RunArgs};
+use crate::cli::context::Context;
+use crate::cli::error::{CliError, Exit};
+use crate::cli::operations::operation_named;
+use crate::cli::selection::Selection;
+use crate::config::{PROJECT_FILE, ProjectConfig};
+use crate::report::{Event, Observer};
+use crate::term::{ProgressObserver, Term};
+use crate::workflow::{
+    Ended, Flow, Outcome, Planned, Prepared, RunObserver, RunOptions, RunSummary, Runner, Units,
+    aggregate_id, eligible,
+};
+use crate::workspace::Workspace;
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+use std::collections::BTreeMap;
+use std::io::{Read, Seek, SeekFrom};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+use uuid::Uuid;
+
+/// So many lines of a log are shown of an execution that failed.
+const TAIL_LINES: usize = 10;
+
+/// No more of a log is read for that.
+const TAIL_BYTES_MAX: u64 = 16 * 1024;
+
+pub(in crate::cli) fn run(context: &Context<'_>, args: &RunArgs) -> Result<Exit, CliError> {
+    let project = Loaded::new(context)?;
+    let operations = args.operations.places(project.flow.config())?;
+    let selection = Selection::new(context, &args.selection, &[], &[])?;
+    let mut exit = Exit::Done;
+    let mut plan = || {
+        let found = context.ask(&project.workspace, &selection, |facts, jobs| {
+            let evaluation = project.flow.evaluation(facts);
+            let planned = eligible(&project.flow, &evaluation, &operations, jobs, args.retry)?;
+            Ok((planned, evaluation.problems()))
+        })?;
+        let (planned, problems) = found.answer;
+        exit = found.exit.or(context.report_problems(&problems));
+        Ok(ordered(planned, args.order))
+    };
+    if args.dry_run {
+        let planned = plan()?;
+        let limit = args.limit.unwrap_or(usize::MAX);
+        let planned: Vec<_> = planned.into_iter().take(limit).collect();
+        return print_commands(context, &project, &planned);
+    }
+    let options = RunOptions {
+        cores: cores(args.parallel),
+        limit: args.limit,
+        timeout: args.timeout,
+        fail_fast: args.fail_fast,
+        force: false,
+    };
+    let done = project.execute(context, &options, plan, false)?;
+    Ok(done.or(exit))
+}
+
+/// Executes an operation whatever its conditions say.
+pub(in crate::cli) fn exec(context: &Context<'_>, args: &ExecArgs) -> Result<Exit, CliError> {
+    let project = Loaded::new(context)?;
+    let operation = operation_named(project.flow.config(), &args.operation)?;
+    let planned = project.named(context, operation, args)?;
+    if args.dry_run {
+        return print_commands(context, &project, &planned);
+    }
+    let options = RunOptions {
+        cores: 1,
+        limit: None,
+        timeout: args.timeout,
+        fail_fast: false,
+        force: true,
+    };
+    let mut planned = Some(planned);
+    let plan = || Ok(planned.take().unwrap_or_default());
+    project.execute(context, &options, plan, true)
+}
+
+/// A project with its workflow.
+struct Loaded {
+    workspace: Workspace,
+    flow: Flow,
+    prepared: Vec<Prepared>,
+}
+
+impl Loaded {
+    fn new(context: &Context<'_>) -> Result<Self, CliError> {
+        let project = context.project()?;
+        let config = ProjectConfig::read(&project.root().join(PROJECT_FILE))?;
+        let workspace = project.workspace();
+        let flow = Flow::new(&workspace, &config, Duration::ZERO);
+        let prepared = Prepared::all(flow.config()).map_err(CliError::failed)?;
+        Ok(Self {
+            workspace,
+            flow,
+            prepared,
+        })
+    }
+
+    /// Does executions, and tells what came of them.
+    fn execute(
+        &self,
+        context: &Context<'_>,
+        options: &RunOptions,
+        plan: impl FnMut() -> Result<Vec<Planned>, CliError>,
+        with_output: bool,
+    ) -> Result<Exit, CliError> {
+        let interrupts = count_interrupts()?;
+        let store = context.store(&self.workspace);
+        let runner = Runner::new(&self.flow, &store, &self.prepared, options, &interrupts);
+        let teller = Teller {
+            term: context.term,
+            progress: context.term.progress(),
+            flow: &self.flow,
+            verbose: context.verbose > 0,
+            with_output,
+            done: AtomicUsize::new(0),
+            total: AtomicUsize::new(0),
+        };
+        let begun = Instant::now();
+        let summary = runner.run(plan, &teller);
+        teller.progress.event(Event::Finished);
+        let summary = summary?;
+        teller.summarise(&summary, begun.elapsed());
+        Ok(match summary {
+            _ if summary.was_interrupted => Exit::Interrupted,
+            _ if summary.failed + summary.interrupted > 0 => Exit::Partial,
+            _ => Exit::Done,
+        })
+    }
+
+    /// Returns executions on the jobs or aggregates that are named, or else on all.
+    fn named(
+        &self,
+        context: &Context<'_>,
+        operation: usize,
+        args: &ExecArgs,
+    ) -> Result<Vec<Planned>, CliError> {
+        let planned = |id: String, jobs| Planned {
+            operation,
+            id,
+            jobs,
+            before: None,
+        };
+        let of_aggregates = self.flow.config().operations[operation].aggregate.is_some();
+        if !of_aggregates && !(args.jobs.is_empty() && args.selection.is_empty()) {
+            let (ids, _) = context.job_list(&self.workspace, &args.selection, &args.jobs)?;
+            return Ok(ids
+                .into_iter()
+                .map(|id| planned(id.to_string(), vec![id]))
+                .collect());
+        }
+        let selection = Selection::new(context, &args.selection, &[], &[])?;
+        let found = context.ask(&self.workspace, &selection, |facts, jobs| {
+            let evaluation = self.flow.evaluation(facts);
+            let units: &Units = evaluation.units(operation)?;
+            let chosen = units.with_all(jobs).into_iter();
+            let ids = chosen.map(|unit| units.ids(unit, facts));
+            ids.collect::<Result<Vec<_>, _>>()
+        })?;
+        let mut by_id: BTreeMap<_, _> = found
+            .answer
+            .into_iter()
+            .map(|ids| (aggregate_id(&ids), ids))
+            .collect();
+        if !args.jobs.is_empty() && of_aggregates {
+            let is_named = |id: &str| args.jobs.iter().any(|name| id.starts_with(name.as_str()));
+            by_id.retain(|id, _| is_named(id));
+            if by_id.is_empty() {
+                let names = args.jobs.join(" ");
+                return Err(CliError::usage(format!("no aggregate is called `{names}`"))
+                    .with_hint(format!("`sweepfs next {}` lists them", args.operation)));
+            }
+        }
+        Ok(by_id
+            .into_iter()
+            .map(|(id, ids)| planned(id, ids))
+            .collect())
+    }
+}
+
+fn cores(parallel: Option<Option<u32>>) -> u32 {
+    let all = || std::thread::available_parallelism().map_or(1, |n| n.get() as u32);
+    match parallel {
+        None => 1,
+        Some(None) => all(),
+        Some(Some(cores)) => cores,
+    }
+}
+
+fn ordered(mut planned: Vec<Planned>, order: Order) -> Vec<Planned> {
+    match order {
+        Order::Job => {}
+        Order::Operation => planned.sort_by_key(|planned| planned.operation),
+        Order::Random => planned.sort_by_cached_key(|_| Uuid::new_v4()),
+    }
+    planned
+}
+
+/// Prints what would be run, as lines for a shell.
+fn print_commands(
+    context: &Context<'_>,
+    project: &Loaded,
+    planned: &[Planned],
+) -> Result<Exit, CliError> {
+    let mut exit = Exit::Done;
+    for planned in planned {
+        let prepared = &project.prepared[planned.operation];
+        let name = &prepared.config().name;
+        match prepared.command(&project.workspace, planned) {
+            Ok(command) => {
+                context.term.line(format_args!("# {name} {}", planned.id))?;
+                context.term.line(command)?;
+            }
+            Err(reason) => {
+                context
+                    .term
+                    .warn(format_args!("{name} {}: {reason}", planned.id));
+                exit = Exit::Partial;
+            }
+        }
+    }
+    Ok(exit)
+}
+
+/// Counts from now on how often the user asks to stop.
+fn count_interrupts() -> Result<Arc<AtomicUsize>, CliError> {
+    let interrupts = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&interrupts);
+    let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP])?;
+    std::thread::spawn(move || {
+        for _ in signals.forever() {
+            counted.fetch_add(1, Ordering::Relaxed);
+        }
+    });
+    Ok(interrupts)
+}
+
+/// Tells the user what goes on.
+struct Teller<'a> {
+    term: &'a Term,
+    progress: ProgressObserver,
+    flow: &'a Flow,
+    verbose: bool,
+    /// Whether the output of each execution is printed.
+    with_output: bool,
+    done: AtomicUsize,
+    total: AtomicUsize,
+}
+
+impl Teller<'_> {
+    fn name(&self, planned: &Planned) -> String {
+        let operation = &self.flow.config().operations[planned.operation];
+        format!("{} {}", operation.name, planned.id)
+    }
+
+    fn advance(&self) {
+        self.progress.event(Event::Progress {
+            what: "executing",
+            done: self.done.load(Ordering::Relaxed),
+            total: self.total.load(Ordering::Relaxed),
+        });
+    }
+
+    fn show_end(&self, planned: &Planned, ended: &Ended) {
+        let name = self.name(planned);
+        let reason = ended.reason.as_deref().unwrap_or_default();
+        match ended.outcome {
+            Outcome::Completed if self.verbose => self.term.note(format_args!("{name}: completed")),
+            Outcome::Taken if self.verbose => {
+                self.term
+                    .note(format_args!("{name}: done by another process"));
+            }
+            Outcome::Completed | Outcome::Taken => {}
+            Outcome::Interrupted => self
+                .term
+                .warn(format_args!("{name}: interrupted: {reason}")),
+            Outcome::Failed => {
+                self.term.warn(format_args!("{name}: failed: {reason}"));
+                if let Some((log, start)) = ended.log.as_ref().filter(|_| !self.with_output) {
+                    self.show_tail(log, *start);
+                }
+            }
+        }
+        for warning in &ended.warnings {
+            self.term.warn(format_args!("{name}: {warning}"));
+        }
+    }
+
+    /// Shows the end of what an execution printed.
+    fn show_tail(&self, log: &Path, start: u64) {
+        let Ok(text) = tail(log, start) else { return };
+        // The first line is ours.
+        let lines: Vec<_> = text
+            .lines()
+            .filter(|line| !line.starts_with("== attempt "))
+            .collect();
+        for line in &lines[lines.len().saturating_sub(TAIL_LINES)..] {
+            self.term
+                .quote(&format!("  {}", crate::report::harmless(line)));
+        }
+        self.term
+            .hint(format_args!("all of it is in {}", log.display()));
+    }
+
+    fn summarise(&self, summary: &RunSummary, elapsed: Duration) {
+        let mut parts = vec![format!("{} completed", summary.completed)];
+        if summary.failed > 0 {
+            parts.push(format!("{} failed", summary.failed));
+        }
+        if summary.interrupted > 0 {
+            parts.push(format!("{} interrupted", summary.interrupted));
+        }
+        let n = summary.completed + summary.failed + summary.interrupted;
+        let seconds = elapsed.as_secs_f64();
+        match n {
+            0 => self.term.note("nothing to do"),
+            1 => self.term.note(format_args!(
+                "1 execution: {} ({seconds:.1} s)",
+                parts.join(", ")
+            )),
+            _ => self.term.note(format_args!(
+                "{n} executions: {} ({seconds:.1} s)",
+                parts.join(", ")
+            )),
+        }
+        if summary.limit_reached {
+            self.term.note("the limit was reached; more can be done");
+        }
+        if summary.failed > 0 {
+            self.term
+                .hint("`sweepfs run --retry` takes what failed again");
+        }
+    }
+}
+
+fn tail(log: &Path, start: u64) -> std::io::Result<String> {
+    let mut file = std::fs::File::open(log)?;
+    let size_bytes = file.metadata()?.len();
+    file.seek(SeekFrom::Start(
+        start.max(size_bytes.saturating_sub(TAIL_BYTES_MAX)),
+    ))?;
+    let mut bytes = Vec::new();
+    file.take(TAIL_BYTES_MAX).read_to_end(&mut bytes)?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+impl RunObserver for Teller<'_> {
+    fn planned(&self, n: usize) {
+        self.total.fetch_add(n, Ordering::Relaxed);
+        self.advance();
+    }
+
+    fn started(&self, planned: &Planned) {
+        if self.verbose {
+            let started = || {
+                self.term
+                    .note(format_args!("{}: started", self.name(planned)))
+            };
+            self.progress.aside(started);
+        }
+    }
+
+    fn ended(&self, planned: &Planned, ended: &Ended) {
+        self.done.fetch_add(1, Ordering::Relaxed);
+        self.progress.aside(|| {
+            if let Some((log, start)) = ended.log.as_ref().filter(|_| self.with_output) {
+                let _ = self.print_output(log, *start);
+            }
+            self.show_end(planned, ended);
+        });
+        self.advance();
+    }
+}
+
+impl Teller<'_> {
+    /// Prints all that an execution printed.
+    fn print_output(&self, log: &Path, start: u64) -> std::io::Result<()> {
+        let mut file = std::io::BufReader::new(std::fs::File::open(log)?);
+        file.seek(SeekFrom::Start(start))?;
+        std::io::BufRead::skip_until(&mut file, b'\n')?;
+        self.term
+            .data(|out| std::io::copy(&mut file, out).map(drop))?;
+        self.term.flush()
+    }
+}

@@ -1,0 +1,281 @@
+//! Executing what is eligible.
+
+mod execution;
+mod prepared;
+mod scope;
+mod watch;
+
+pub use execution::{Ended, Outcome};
+pub use prepared::{PrepareError, Prepared};
+pub use scope::ScopeError;
+
+use super::evaluate::Evaluation;
+use super::flow::Flow;
+use super::sidecars::Summary;
+use super::state::FlowState;
+use super::units::Units;
+use crate::catalog::{FactsError, Store};
+use crate::exec::Machine;
+use crate::statepoint::JobId;
+use execution::Execution;
+use roaring::RoaringBitmap;
+use std::collections::{BTreeMap, HashSet};
+use std::sync::atomic::AtomicUsize;
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
+use watch::Watch;
+
+/// How often it is looked whether the user interrupts or a time is over.
+const TICK: Duration = Duration::from_millis(50);
+
+/// How executions are done.
+#[derive(Clone, Debug)]
+pub struct RunOptions {
+    /// So many cores are used at a time, by processes times threads of each execution.
+    pub cores: u32,
+    /// At most so many executions are begun.
+    pub limit: Option<usize>,
+    /// Each is ended after this time.
+    pub timeout: Option<Duration>,
+    /// None is begun after one has failed.
+    pub fail_fast: bool,
+    /// Conditions, and what was executed before, are not asked.
+    pub force: bool,
+}
+
+/// An execution that can be done.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Planned {
+    /// The operation, by its place.
+    pub operation: usize,
+    /// The id of the aggregate.
+    pub id: String,
+    /// Its jobs, in their order.
+    pub jobs: Vec<JobId>,
+    /// What was known of the last execution when this one was found to be eligible.
+    pub before: Option<Summary>,
+}
+
+/// Finds what can be executed of some operations: on aggregates all of whose jobs are among some,
+/// in the order of jobs, and for each in that of operations. With `retry` also what has failed.
+pub fn eligible(
+    flow: &Flow,
+    evaluation: &Evaluation<'_>,
+    operations: &[usize],
+    jobs: &RoaringBitmap,
+    retry: bool,
+) -> Result<Vec<Planned>, FactsError> {
+    let mut found = Vec::new();
+    for &operation in operations {
+        let units = evaluation.units(operation)?;
+        let states = evaluation.states(operation, &units.with_all(jobs))?;
+        let mut chosen = states.of(FlowState::Eligible);
+        if retry {
+            chosen |= evaluation.ready_again(operation, &states.of(FlowState::Failed))?;
+        }
+        let mut put = |id: String, jobs: Vec<JobId>, unit: u32| {
+            found.push(Planned {
+                operation,
+                id,
+                jobs,
+                before: states.records.get(&unit).cloned(),
+            });
+        };
+        match units {
+            Units::Jobs(_) => {
+                let ids = evaluation.facts().ids(&chosen)?;
+                let of_units = chosen.iter().zip(ids);
+                of_units.for_each(|(unit, id)| put(id.to_string(), vec![id], unit));
+            }
+            Units::Aggregates(aggregates) => {
+                for unit in chosen {
+                    let ids = units.ids(unit, evaluation.facts())?;
+                    put(aggregates[unit as usize].id.clone(), ids, unit);
+                }
+            }
+        }
+    }
+    debug_assert!(
+        operations
+            .iter()
+            .all(|&i| i < flow.config().operations.len())
+    );
+    found.sort_by(|a, b| (&a.id, a.operation).cmp(&(&b.id, b.operation)));
+    Ok(found)
+}
+
+/// What a run tells while it goes on.
+pub trait RunObserver: Sync {
+    /// So many executions are to be done in this pass.
+    fn planned(&self, n: usize);
+    /// An execution begins.
+    fn started(&self, planned: &Planned);
+    /// An execution has ended, or was not begun.
+    fn ended(&self, planned: &Planned, ended: &Ended);
+}
+
+/// What came of a run.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RunSummary {
+    /// Executions that ended well.
+    pub completed: usize,
+    /// Executions that failed, or that could not be begun.
+    pub failed: usize,
+    /// Executions that were interrupted.
+    pub interrupted: usize,
+    /// The user interrupted.
+    pub was_interrupted: bool,
+    /// The limit was reached, and more could be done.
+    pub limit_reached: bool,
+}
+
+/// Does executions.
+#[derive(Debug)]
+pub struct Runner<'a> {
+    flow: &'a Flow,
+    store: &'a Store,
+    prepared: &'a [Prepared],
+    options: &'a RunOptions,
+    machine: Machine,
+    interrupts: &'a AtomicUsize,
+    watch: Watch,
+}
+
+impl<'a> Runner<'a> {
+    /// `interrupts` counts how often the user asked to stop; the second time means at once.
+    pub fn new(
+        flow: &'a Flow,
+        store: &'a Store,
+        prepared: &'a [Prepared],
+        options: &'a RunOptions,
+        interrupts: &'a AtomicUsize,
+    ) -> Self {
+        Self {
+            flow,
+            store,
+            prepared,
+            options,
+            machine: Machine::this(),
+            interrupts,
+            watch: Watch::new(options.timeout),
+        }
+    }
+
+    /// Does what `plan` finds, and asks again until it finds nothing new: each execution at most
+    /// once, and as often again as the operation says after a failure.
+    pub fn run<E>(
+        &self,
+        mut plan: impl FnMut() -> Result<Vec<Planned>, E>,
+        observer: &dyn RunObserver,
+    ) -> Result<RunSummary, E> {
+        let mut summary = RunSummary::default();
+        let mut begun: BTreeMap<(usize, String), u32> = BTreeMap::new();
+        loop {
+            let mut planned = plan()?;
+            planned.retain(|planned| {
+                let key = (planned.operation, planned.id.clone());
+                let n_begun = begun.get(&key).copied().unwrap_or(0);
+                n_begun <= self.retries_after(planned) && self.is_new(planned, n_begun)
+            });
+            let left = self.options.limit.map(|limit| {
+                let n_begun: u32 = begun.values().sum();
+                limit.saturating_sub(n_begun as usize)
+            });
+            if planned.is_empty() || self.is_over(&summary) {
+                return Ok(summary);
+            }
+            if left == Some(0) {
+                summary.limit_reached = true;
+                return Ok(summary);
+            }
+            planned.truncate(left.unwrap_or(usize::MAX));
+            observer.planned(planned.len());
+            let done = self.pass(planned, &mut summary, observer);
+            for key in done {
+                *begun.entry(key).or_default() += 1;
+            }
+        }
+    }
+
+    /// An execution is repeated only after it failed.
+    fn is_new(&self, planned: &Planned, n_begun: u32) -> bool {
+        let failures = planned.before.as_ref().map_or(0, |before| before.failures);
+        n_begun == 0 || failures > 0
+    }
+
+    fn retries_after(&self, planned: &Planned) -> u32 {
+        self.flow.config().operations[planned.operation].retries
+    }
+
+    fn is_over(&self, summary: &RunSummary) -> bool {
+        summary.was_interrupted || (self.options.fail_fast && summary.failed > 0)
+    }
+
+    /// Does some executions, as many at a time as the cores allow; returns those that were begun or
+    /// could not be.
+    fn pass(
+        &self,
+        planned: Vec<Planned>,
+        summary: &mut RunSummary,
+        observer: &dyn RunObserver,
+    ) -> HashSet<(usize, String)> {
+        let (sender, receiver) = mpsc::channel();
+        let mut waiting: std::collections::VecDeque<_> = planned.into();
+        let (mut in_use, mut done) = (0_u32, HashSet::new());
+        std::thread::scope(|scope| {
+            loop {
+                while !self.is_over(summary)
+                    && let Some((next, cores)) = self.next_fitting(&mut waiting, in_use)
+                {
+                    in_use += cores;
+                    let sender = sender.clone();
+                    scope.spawn(move || {
+                        observer.started(&next);
+                        let ended = Execution::new(self, &next).run();
+                        // Nobody has left before all have ended.
+                        let _ = sender.send((next, cores, ended));
+                    });
+                }
+                if in_use == 0 {
+                    return;
+                }
+                let ended = receiver.recv_timeout(TICK);
+                self.watch.look(Instant::now(), self.interrupts, summary);
+                let Ok((planned, cores, ended)) = ended else {
+                    continue;
+                };
+                in_use -= cores;
+                observer.ended(&planned, &ended);
+                match ended.outcome {
+                    Outcome::Completed => summary.completed += 1,
+                    Outcome::Failed => summary.failed += 1,
+                    Outcome::Interrupted => summary.interrupted += 1,
+                    Outcome::Taken => {}
+                }
+                done.insert((planned.operation, planned.id));
+            }
+        });
+        done
+    }
+
+    /// Takes the first execution for which there are cores; one that needs more than there are runs
+    /// alone.
+    fn next_fitting(
+        &self,
+        waiting: &mut std::collections::VecDeque<Planned>,
+        in_use: u32,
+    ) -> Option<(Planned, u32)> {
+        let free = self.options.cores.saturating_sub(in_use);
+        if free == 0 {
+            return None;
+        }
+        let cores = |planned: &Planned| {
+            let needed = self.prepared[planned.operation].cores(self.flow.workspace(), planned);
+            needed.clamp(1, self.options.cores)
+        };
+        let place = waiting.iter().position(|planned| cores(planned) <= free)?;
+        let next = waiting.remove(place)?;
+        let cores = cores(&next);
+        Some((next, cores))
+    }
+}
