@@ -378,9 +378,9 @@ fn find_cycle<'a>(
     }
     path.push(name);
     let found = workflow.operation(name).and_then(|operation| {
-        operation
-            .after()
-            .find_map(|before| find_cycle(workflow, before, path, done))
+        let conditions = operation.pre.iter().chain(&operation.post);
+        let mut before = conditions.flat_map(Condition::after);
+        before.find_map(|before| find_cycle(workflow, before, path, done))
     });
     path.pop();
     found
@@ -521,6 +521,10 @@ mod tests {
             ]
             .concat(),
             "`f`, line 1, column 1: operations wait for each other: a after c after b after a",
+        );
+        check_error(
+            &operation("a", "post = \"not after(a)\""),
+            "`f`, line 1, column 1: operations wait for each other: a after a",
         );
         check_error(
             &operation("a", "aggregate = {}"),
