@@ -244,7 +244,10 @@ impl<'a> Evaluation<'a> {
         if jobs.is_empty() {
             return Ok(Truth::default());
         }
-        if let Some(filter) = expr.to_filter() {
+        // What is unknown of a document may not matter, so each part is asked by itself.
+        if let Some(filter) = expr.to_filter()
+            && (!filter.needs_documents() || matches!(filter, Expr::Test(..)))
+        {
             return self.filter(&Filter::from(filter), jobs);
         }
         match expr {
@@ -331,10 +334,23 @@ impl<'a> Evaluation<'a> {
             states.of(FlowState::Unknown),
         );
         let open = &units - &completed;
+        let unclear = self.unclear(operation) & jobs;
         Ok(Truth {
-            yes: jobs - all.jobs_in(&open),
-            unknown: all.jobs_in(&unknown) & jobs,
+            yes: jobs - all.jobs_in(&open) - &unclear,
+            unknown: (all.jobs_in(&unknown) & jobs) | unclear,
         })
+    }
+
+    /// Returns the jobs which an operation may concern or not: their documents decide about that
+    /// and cannot be read.
+    fn unclear(&self, operation: usize) -> RoaringBitmap {
+        let config = &self.config.operations[operation];
+        let of_aggregates = config.aggregate.as_ref().and_then(|a| a.filter.as_ref());
+        let mut filters = config.filter.iter().chain(of_aggregates);
+        match filters.any(|filter| filter.expr().needs_documents()) {
+            true => self.facts.unreadable_documents(),
+            false => RoaringBitmap::new(),
+        }
     }
 
     fn files(&self, probe: &Probe, jobs: &RoaringBitmap) -> Result<Truth> {
@@ -467,13 +483,10 @@ impl Evaluation<'_> {
     fn recorded_of_jobs(&self, operation: usize, jobs: &RoaringBitmap) -> Result<Recorded> {
         let missing = jobs - &*self.looked.borrow();
         if !missing.is_empty() {
-            let seen = self.sidecars.look(self.facts, &missing)?;
-            let mut says = self.says.borrow_mut();
-            for seen in seen.iter() {
-                if let Says::Nothing(problem) = &seen.says {
-                    self.problems.borrow_mut().push(Problem::clone(problem));
-                }
-                says.insert(seen.job, seen.says.clone());
+            self.look(&missing)?;
+            let seems_lost = self.seem_lost(&missing);
+            if !seems_lost.is_empty() {
+                self.look(&seems_lost)?;
             }
             *self.looked.borrow_mut() |= missing;
         }
@@ -488,6 +501,33 @@ impl Evaluation<'_> {
         Ok(recorded)
     }
 
+    fn look(&self, jobs: &RoaringBitmap) -> Result<()> {
+        let mut says = self.says.borrow_mut();
+        for seen in self.sidecars.look(self.facts, jobs)?.iter() {
+            if let Says::Nothing(problem) = &seen.says {
+                self.problems.borrow_mut().push(Problem::clone(problem));
+            }
+            says.insert(seen.job, seen.says.clone());
+        }
+        Ok(())
+    }
+
+    /// Finds the jobs of which some execution runs no more though its end was not recorded yet. It
+    /// may have been recorded meanwhile.
+    fn seem_lost(&self, jobs: &RoaringBitmap) -> RoaringBitmap {
+        let says = self.says.borrow();
+        let seem_lost = says.iter().filter(|(job, says)| match says {
+            Says::Records(says) => jobs.contains(**job) && self.has_lost(says),
+            Says::Nothing(_) => false,
+        });
+        seem_lost.map(|(job, _)| *job).collect()
+    }
+
+    fn has_lost(&self, says: &[(String, Summary)]) -> bool {
+        let mut running = says.iter().filter(|(_, s)| s.stage == Stage::Running);
+        running.any(|(_, summary)| !self.runs(summary))
+    }
+
     fn recorded_of_aggregates(&self, operation: usize, units: &RoaringBitmap) -> Result<Recorded> {
         let mut recorded = Recorded::default();
         let Units::Aggregates(aggregates) = self.units(operation)? else {
@@ -495,10 +535,16 @@ impl Evaluation<'_> {
         };
         for unit in units {
             let aggregate = &aggregates[unit as usize];
-            match super::ledger::read(self.workspace, &aggregate.id) {
-                Ok(Some(sidecar)) => {
-                    self.add(&mut recorded, operation, unit, &summaries(&sidecar));
-                }
+            let read = || {
+                let sidecar = super::ledger::read(self.workspace, &aggregate.id)?;
+                Ok(sidecar.map(|sidecar| summaries(&sidecar)))
+            };
+            let says = match read() {
+                Ok(Some(says)) if self.has_lost(&says) => read(),
+                says => says,
+            };
+            match says {
+                Ok(Some(says)) => self.add(&mut recorded, operation, unit, &says),
                 Ok(None) => {}
                 Err((path, error)) => {
                     recorded.unknown.insert(unit);

@@ -18,6 +18,7 @@ mod query;
 mod reference;
 mod semantics;
 mod signac;
+mod states;
 mod stress;
 mod tidy;
 mod tools;
