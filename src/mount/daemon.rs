@@ -2,6 +2,7 @@
 
 use super::activity::Activity;
 use super::adapter::Adapter;
+use super::answers::Answers;
 use super::fs::ViewFs;
 use super::mountpoint::{self, Made};
 use super::refresh::{Refresher, expire};
@@ -257,6 +258,12 @@ struct Mount {
 }
 
 impl MountOptions {
+    /// Tells whether what is shown may have to come from a server.
+    fn on_network(&self) -> bool {
+        let dirs = [&self.workspace, &self.project];
+        dirs.into_iter().any(|dir| fsx::network_fs(dir).is_some())
+    }
+
     fn served(&self, catalog: &Catalog, store: Store) -> Result<Served, MountError> {
         let served = Served {
             shown: self.shown.clone(),
@@ -297,7 +304,7 @@ impl Mount {
         abort_on_panic();
         let idle = Idle::new(options.idle_ms);
         let session = Session::new(
-            idle.watching(Adapter::new(Arc::clone(&fs), options.shown.xattr)),
+            idle.watching(Answers::new(Arc::clone(&fs)), options),
             &options.mountpoint,
             &config(options),
         )
@@ -398,10 +405,12 @@ impl Idle {
 
     /// Makes the file system note its use. A walk over what the kernel knows asks nothing, so it
     /// must not know it for too long.
-    fn watching(&self, adapter: Adapter) -> Adapter {
+    fn watching(&self, answers: Answers, options: &MountOptions) -> Adapter {
+        let adapter = |answers| Adapter::new(answers, options.shown.xattr, options.on_network());
         match self.limit {
-            Some(limit) => adapter.noting(Arc::clone(&self.activity), limit / QUESTIONS),
-            None => adapter,
+            Some(limit) => adapter(answers.asked_again_after(limit / QUESTIONS))
+                .noting(Arc::clone(&self.activity)),
+            None => adapter(answers),
         }
     }
 

@@ -1,13 +1,15 @@
 //! Serves trees through FUSE.
 //!
 //! [`fs`] is a file system that knows no kernel: inode numbers, names and attributes go in and
-//! out, and it is tested that way. [`adapter`] translates between it and `fuser`. [`daemon`] runs
-//! it in the background, [`watchdog`] cleans up behind it, and [`registry`] remembers it.
+//! out, and it is tested that way. [`adapter`] takes requests from `fuser`, and [`answers`] translates.
+//! [`daemon`] runs it in the background, [`watchdog`] cleans up behind it, and [`registry`] remembers it.
 
 mod activity;
 mod adapter;
+mod answers;
 mod cookie;
 mod daemon;
+mod deadline;
 mod facts;
 mod fs;
 mod generation;

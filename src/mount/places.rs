@@ -749,12 +749,21 @@ fn leaf(job: JobIdx, style: LeafStyle) -> Found {
 
 /// Reads a filter that is the name of a directory: one with an operator in it.
 fn filter_named(name: &[u8]) -> Option<Filter> {
-    let has_operator = name.iter().any(|byte| b"=<>~!".contains(byte));
-    if !has_operator || name == LEAF.as_bytes() {
+    if !has_operator(name) || name == LEAF.as_bytes() {
         return None;
     }
     let text = String::from_utf8(unescaped(name)).ok()?;
     Filter::parse_args(&[&text]).ok()
+}
+
+fn has_operator(name: &[u8]) -> bool {
+    name.iter().any(|byte| b"=<>~!".contains(byte))
+}
+
+/// Tells whether a name is certainly neither that of a filter, nor of a file about jobs, nor of a
+/// job's directory.
+pub(super) fn is_plain(name: &[u8], job_is_dir: bool) -> bool {
+    !has_operator(name) && name.first() != Some(&b'.') && !(job_is_dir && name == LEAF.as_bytes())
 }
 
 fn within_jobs<'a>(

@@ -2,7 +2,7 @@
 
 use crate::support::env::{Env, write_job};
 use crate::support::mounted::{
-    can_mount, daemon_pid, kill, links, mount, quietly, wait_until_plain,
+    Bound, can_mount, daemon_pid, kill, links, mount, quietly, wait_until_plain,
 };
 use crate::support::tree::{load, serve, walk_view};
 use crate::support::wait_until;
@@ -964,4 +964,53 @@ fn folders_of_jobs() {
         assert!(!ls(&job).contains("null") && !job.join("null").exists());
     }
     assert_eq!(links(&views.join("id")).len(), 4);
+}
+
+#[test]
+fn a_server_that_does_not_answer_holds_nobody_up() {
+    promise(
+        "Where the project is on a network file system whose server does not answer, a request that needs it fails with \"Input/output error\" after 30 seconds. Trees, `id/` and `by/` are shown from memory all the same.",
+    );
+    if !can_mount() {
+        return;
+    }
+    let env = Env::new();
+    let real = env.project("real");
+    env.run(&real, &["create", "a=1,2", "b=1,2"]).success();
+    let (root, views) = (env.path().join("p"), env.path().join("views"));
+    std::fs::create_dir(&root).unwrap();
+    let Some(server) = Bound::new(&real, &root, &[]) else {
+        return;
+    };
+    let args = ["mount", views.to_str().unwrap(), "--leaf", "dir"];
+    env.run(&root, &args).success();
+    let of_job = views.join("view/a/1/b/1/job/signac_statepoint.json");
+    let text = read(of_job.clone());
+    server.signal("STOP");
+    let begun = std::time::Instant::now();
+    // More than there are threads, and workers.
+    let readers: Vec<_> = (0..20)
+        .map(|i| views.join(format!("view/a/2/b/1/job/none{i}")))
+        .map(|path| std::thread::spawn(move || std::fs::read(path).unwrap_err()))
+        .collect();
+    std::thread::sleep(std::time::Duration::from_secs(1));
+    for _ in 0..3 {
+        assert_eq!(ls(&views.join("view/a/1/b")), "1 2");
+        assert_eq!(ls(&views.join("id")).split(" ").count(), 4);
+        assert_eq!(ls(&views.join("by/b/2/a")), "1 2");
+        assert!(!views.join("by/b/3").exists());
+    }
+    assert!(begun.elapsed() < std::time::Duration::from_secs(20));
+    for reader in readers {
+        assert_eq!(reader.join().unwrap().raw_os_error(), Some(5), "EIO");
+    }
+    let took = begun.elapsed().as_secs();
+    assert!((30..60).contains(&took), "{took} s");
+    server.signal("CONT");
+    wait_until("an answer", || {
+        std::fs::read_to_string(&of_job).is_ok_and(|read| read == text)
+    });
+    server.signal("STOP");
+    env.run(&env.home(), &["unmount", "--all"]).success();
+    assert!(!views.exists());
 }

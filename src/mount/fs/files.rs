@@ -125,7 +125,7 @@ impl Handles {
         locked(&self.open).1.get(&handle).cloned()
     }
 
-    pub(in crate::mount) fn remove(&self, handle: u64) {
-        locked(&self.open).1.remove(&handle);
+    pub(in crate::mount) fn remove(&self, handle: u64) -> Option<Arc<OpenFile>> {
+        locked(&self.open).1.remove(&handle)
     }
 }

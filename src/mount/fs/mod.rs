@@ -18,6 +18,7 @@ mod answer;
 mod files;
 mod list;
 mod lookup;
+mod memory;
 
 pub use answer::{Attributes, DirEntry, FsError, Kind, Lifetime, Owner};
 pub(super) use files::Handles;

@@ -5,7 +5,7 @@ use super::{skip, wait_until};
 use std::collections::BTreeMap;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Child, Command};
 
 /// Tells whether this machine can mount; in CI it must.
 pub(crate) fn can_mount() -> bool {
@@ -89,6 +89,42 @@ pub(crate) fn is_mounted(mountpoint: &Path) -> bool {
     mounts
         .lines()
         .any(|line| line.split(' ').nth(4) == Some(&name))
+}
+
+/// A directory shown in another place through FUSE, as if it were on a server.
+pub(crate) struct Bound {
+    server: Child,
+    mountpoint: PathBuf,
+}
+
+impl Bound {
+    /// Shows `dir` at `mountpoint`, which must be empty; done by `as_user`, a command to put before.
+    pub(crate) fn new(dir: &Path, mountpoint: &Path, as_user: &[&str]) -> Option<Self> {
+        let words: Vec<_> = as_user.iter().chain(&["bindfs", "-f"]).copied().collect();
+        let mut command = Command::new(words[0]);
+        let command = command.args(&words[1..]).arg(dir).arg(mountpoint);
+        let Ok(server) = command.spawn() else {
+            skip("bindfs is not installed");
+            return None;
+        };
+        let mountpoint = mountpoint.to_owned();
+        wait_until("bindfs", || is_mounted(&mountpoint));
+        Some(Self { server, mountpoint })
+    }
+
+    /// Stops or continues to answer.
+    pub(crate) fn signal(&self, signal: &str) {
+        kill(self.server.id() as i32, signal);
+    }
+}
+
+impl Drop for Bound {
+    fn drop(&mut self) {
+        self.signal("CONT");
+        let mut command = Command::new("umount");
+        let _ = command.arg("-l").arg(&self.mountpoint).status();
+        let _ = self.server.wait();
+    }
 }
 
 /// Waits until a directory is an ordinary empty one.
