@@ -132,6 +132,59 @@ pub fn create_private_dir_all(path: &Path) -> Result<()> {
     at("use the directory", path, create())
 }
 
+/// Makes one directory that only its owner may enter; refuses what others could have made.
+pub fn create_private_dir(path: &Path) -> Result<()> {
+    use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+    let create = || {
+        match fs::DirBuilder::new().mode(0o700).create(path) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            made => made?,
+        }
+        let found = fs::symlink_metadata(path)?;
+        let is_own = found.uid() == rustix::process::geteuid().as_raw();
+        if !(found.is_dir() && is_own && found.mode() & 0o077 == 0) {
+            let kind = io::ErrorKind::PermissionDenied;
+            let what = "it is not a directory that only you may enter";
+            return Err(io::Error::new(kind, what));
+        }
+        Ok(())
+    };
+    at("use the directory", path, create())
+}
+
+/// Makes one directory with these permissions; fine if there is something of that name.
+pub fn create_dir_with(path: &Path, permissions: u16) -> Result<()> {
+    use std::os::unix::fs::PermissionsExt;
+    let create = || match fs::create_dir(path) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        Err(error) => Err(error),
+        Ok(()) => fs::set_permissions(path, PermissionsExt::from_mode(permissions.into())),
+    };
+    at("create the directory", path, create())
+}
+
+/// Returns the permission bits of what a path leads to, those for groups and the like included.
+pub fn permissions(path: &Path) -> Result<u16> {
+    let stat = rustix::fs::stat(path).map_err(io::Error::from);
+    at("examine", path, stat).map(|stat| (stat.st_mode & 0o7777) as u16)
+}
+
+/// Returns a path without links and dots.
+pub fn physical(path: &Path) -> Result<PathBuf> {
+    at("find", path, path.canonicalize())
+}
+
+/// Returns the text of a link.
+pub fn read_link(path: &Path) -> Result<PathBuf> {
+    at("read the link", path, fs::read_link(path))
+}
+
+/// Makes a link of that text.
+pub fn create_link(text: &Path, path: &Path) -> Result<()> {
+    let made = std::os::unix::fs::symlink(text, path);
+    at("create the link", path, made)
+}
+
 /// Removes an empty directory.
 pub fn remove_dir(path: &Path) -> Result<()> {
     at("remove the directory", path, fs::remove_dir(path))
@@ -845,6 +898,26 @@ mod tests {
             .expect_err("a directory is no file");
         assert!(error.to_string().starts_with("cannot write `"));
         assert_eq!(fs::read_dir(dir.path()).expect("readable").count(), 1);
+    }
+
+    #[test]
+    fn private_directories_are_nobody_elses() {
+        use std::os::unix::fs::PermissionsExt;
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("private");
+        create_private_dir(&path).expect("made");
+        create_private_dir(&path).expect("there");
+        assert_eq!(permissions(&path).expect("readable"), 0o700);
+        let link = dir.path().join("link");
+        create_link(&path, &link).expect("a link");
+        assert!(create_private_dir(&link).is_err());
+        fs::set_permissions(&path, PermissionsExt::from_mode(0o750)).expect("set");
+        assert!(create_private_dir(&path).is_err());
+        let other = dir.path().join("other");
+        create_dir_with(&other, 0o700).expect("made");
+        if std::os::unix::fs::chown(&other, Some(1), None).is_ok() {
+            assert!(create_private_dir(&other).is_err());
+        }
     }
 
     #[test]

@@ -111,6 +111,16 @@ impl<'a> Context<'a> {
             .unwrap_or_else(|| PathBuf::from(format!("/tmp/sweepfs-{uid}")))
     }
 
+    /// Returns the directory for mounts in place of those that root may not enter.
+    pub(super) fn runtime_dir(&self) -> PathBuf {
+        let uid = rustix::process::getuid().as_raw();
+        let named = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from);
+        named.filter(|dir| dir.is_absolute()).map_or_else(
+            || PathBuf::from(format!("/tmp/sweepfs-{uid}")),
+            |dir| dir.join("sweepfs"),
+        )
+    }
+
     /// Returns the directory for what can be computed again, which need not exist.
     pub(super) fn cache_dir(&self) -> Option<PathBuf> {
         user_dir("XDG_CACHE_HOME", ".cache")

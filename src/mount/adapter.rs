@@ -31,7 +31,9 @@ const WORKERS: usize = 16;
 #[derive(Debug)]
 pub(super) struct Adapter {
     answers: Arc<Answers>,
-    /// For what may ask the network.
+    /// What is asked for may have to come from a server.
+    network: bool,
+    /// For that, once it is mounted.
     deadline: Option<Deadline>,
     /// The kernel caches listings if `opendir` is not implemented.
     without_opendir: bool,
@@ -46,7 +48,8 @@ impl Adapter {
     pub(super) fn new(answers: Answers, xattr: bool, network: bool) -> Self {
         Self {
             answers: Arc::new(answers),
-            deadline: network.then(|| Deadline::new(ANSWER_MAX, WORKERS)),
+            network,
+            deadline: None,
             without_opendir: false,
             passthrough: false,
             xattr,
@@ -89,6 +92,7 @@ impl Adapter {
 
 impl Filesystem for Adapter {
     fn init(&mut self, _: &Request, config: &mut KernelConfig) -> io::Result<()> {
+        self.deadline = self.network.then(|| Deadline::new(ANSWER_MAX, WORKERS));
         let wanted = InitFlags::FUSE_DO_READDIRPLUS
             | InitFlags::FUSE_READDIRPLUS_AUTO
             | InitFlags::FUSE_CACHE_SYMLINKS
@@ -99,7 +103,7 @@ impl Filesystem for Adapter {
         let offered = wanted & config.capabilities();
         self.without_opendir = offered.contains(InitFlags::FUSE_NO_OPENDIR_SUPPORT);
         // Only root may use it. It knows no time limit.
-        self.passthrough = self.deadline.is_none()
+        self.passthrough = !self.network
             && offered.contains(InitFlags::FUSE_PASSTHROUGH)
             && rustix::process::geteuid().is_root()
             && config.set_max_stack_depth(1).is_ok();

@@ -5,6 +5,7 @@ use super::adapter::Adapter;
 use super::answers::Answers;
 use super::fs::ViewFs;
 use super::mountpoint::{self, Made};
+use super::redirect::{self, Redirect};
 use super::refresh::{Refresher, expire};
 use super::registry::{MountRecord, Registry, process_start};
 use super::watchdog::{Guard, WatchdogOptions};
@@ -46,6 +47,9 @@ pub struct MountOptions {
     /// This program, to be run as daemon and watchdog.
     #[serde(with = "super::path_text")]
     pub program: PathBuf,
+    /// Directory for mounts in place of those that root may not enter.
+    #[serde(with = "super::path_text")]
+    pub runtime_dir: PathBuf,
     /// How often to check a workspace that no watch covers, in milliseconds.
     pub refresh_ms: u64,
     /// Unmount when nobody has used it for that long, in milliseconds.
@@ -74,6 +78,8 @@ pub enum Outcome {
         n_problems: usize,
         /// The named views that cannot be shown, each with the reason.
         broken_views: Vec<(String, String)>,
+        /// Where it is in truth, if the mountpoint is but a link to it.
+        elsewhere: Option<String>,
     },
     /// It could be before.
     AlreadyMounted {
@@ -190,9 +196,14 @@ pub fn serve(
     let registry = Registry::new(&options.state_dir);
     let lock = registry.lock(&options.mountpoint)?;
     let record = registry.record(&options.mountpoint);
-    if let Some(live) = mountpoint::clear(&options.mountpoint)? {
+    let redirect = record.as_ref().and_then(|record| record.redirect.as_ref());
+    if let Some(live) = redirect::clear(&options.mountpoint, redirect)? {
         return match record {
             Some(record) if live.is_ours() && record.project == options.project => {
+                // Somebody may have removed the link.
+                record
+                    .redirect
+                    .map_or(Ok(()), |redirect| redirect.put_link())?;
                 ready(Outcome::AlreadyMounted {
                     pid: Some(record.pid),
                 });
@@ -215,10 +226,12 @@ pub fn serve(
         let snapshot = loaded.0.snapshot();
         let (n_jobs, n_problems) = (snapshot.jobs().len(), snapshot.problems().len());
         let mount = Mount::new(options, loaded, made || made_before)?;
+        let redirect = mount.record.redirect.as_ref();
         let outcome = Outcome::Mounted {
             n_jobs,
             n_problems,
             broken_views: mount.fs.broken_views(),
+            elsewhere: redirect.map(|redirect| redirect.real.display().to_string()),
         };
         Ok((mount, outcome))
     };
@@ -295,22 +308,19 @@ impl Mount {
         let served = options.served(&catalog, store)?;
         let fs = Arc::new(ViewFs::new(catalog.snapshot(), served, started));
         let registry = Registry::new(&options.state_dir);
-        let watched = WatchdogOptions {
-            mountpoint: options.mountpoint.clone(),
-        };
-        // Before the mount, so that there is no moment in which a kill would leave it behind.
-        let guard = Guard::start(options.program.clone(), options.log.clone(), watched)?;
         let signals = catch_signals(options.ignore_hangup).map_err(refused)?;
         abort_on_panic();
         let idle = Idle::new(options.idle_ms);
-        let session = Session::new(
-            idle.watching(Answers::new(Arc::clone(&fs)), options),
-            &options.mountpoint,
-            &config(options),
-        )
-        .map_err(refused)?;
+        let Seat {
+            guard,
+            session,
+            redirect,
+        } = Seat::take(options, &|| {
+            idle.watching(Answers::new(Arc::clone(&fs)), options)
+        })?;
         let session = session.spawn().map_err(refused)?;
-        let entry = table::mounted_at(&options.mountpoint)?;
+        let place = redirect.as_ref().map(|redirect| &redirect.real);
+        let entry = table::mounted_at(place.unwrap_or(&options.mountpoint))?;
         let mount_id = entry
             .map(|entry| entry.id)
             .ok_or_else(|| MountError::NotMounted(options.mountpoint.clone()))?;
@@ -326,6 +336,7 @@ impl Mount {
             background: options.ignore_hangup,
             log: options.log.clone(),
             made_mountpoint,
+            redirect,
         };
         registry.write(&record)?;
         let refresher = Refresher::new(
@@ -369,6 +380,70 @@ impl Mount {
         // Dropping the session would unmount by path whatever is mounted there by now.
         std::mem::forget(self.session);
         detached
+    }
+}
+
+/// What is mounted, and where.
+struct Seat {
+    guard: Guard,
+    session: Session<Adapter>,
+    redirect: Option<Redirect>,
+}
+
+impl Seat {
+    /// Mounts where it was asked for or, where root may not enter, elsewhere, with a link to it.
+    fn take(options: &MountOptions, adapter: &dyn Fn() -> Adapter) -> Result<Self, MountError> {
+        let asked = &options.mountpoint;
+        let refusal = match Self::take_at(options, adapter(), None) {
+            Err(MountError::Refused { cause, .. }) if redirect::is_needed(asked, &cause) => cause,
+            taken => return taken,
+        };
+        tracing::info!("root may not enter the mountpoint: {refusal}");
+        let redirect = Redirect::prepare(&options.runtime_dir, asked)?;
+        let linked =
+            Self::take_at(options, adapter(), Some(redirect.clone())).and_then(
+                |seat| match redirect.put_link() {
+                    Ok(()) => Ok(seat),
+                    Err(error) => {
+                        seat.guard.stand_down();
+                        table::detach(&redirect.real)?;
+                        Err(error)
+                    }
+                },
+            );
+        if linked.is_err() {
+            redirect.undo();
+        }
+        linked
+    }
+
+    fn take_at(
+        options: &MountOptions,
+        adapter: Adapter,
+        redirect: Option<Redirect>,
+    ) -> Result<Self, MountError> {
+        let asked = &options.mountpoint;
+        let watched = WatchdogOptions {
+            mountpoint: asked.clone(),
+            redirect: redirect.clone(),
+        };
+        // Before the mount, so that there is no moment in which a kill would leave it behind.
+        let guard = Guard::start(options.program.clone(), options.log.clone(), watched)?;
+        let place = redirect.as_ref().map_or(asked, |redirect| &redirect.real);
+        match Session::new(adapter, place, &config(options)) {
+            Ok(session) => Ok(Self {
+                guard,
+                session,
+                redirect,
+            }),
+            Err(cause) => {
+                guard.stand_down();
+                Err(MountError::Refused {
+                    mountpoint: asked.clone(),
+                    cause,
+                })
+            }
+        }
     }
 }
 

@@ -19,6 +19,7 @@ mod path_text;
 mod placement;
 mod places;
 mod preflight;
+mod redirect;
 mod refresh;
 mod registry;
 mod shown;
@@ -33,6 +34,7 @@ pub use fs::{Attributes, DirEntry, Due, FsError, Kind, Lifetime, OpenFile, Owner
 pub use generation::{Changes, ROOT};
 pub use mountpoint::{default_mountpoint, resolve_mountpoint};
 pub use preflight::{Check, Verdict, checks};
+pub use redirect::Redirect;
 pub use registry::{MountRecord, MountState, Registry};
 pub use shown::{MOMENT, Served, Shown};
 pub use watchdog::{WatchdogOptions, watch};

@@ -1,7 +1,7 @@
 //! Choosing, checking and making the directory to mount on.
 
 use super::table::{self, MountEntry};
-use super::{MountError, host};
+use super::{MountError, host, redirect};
 use crate::fsx::{self, Durability};
 use crate::report::harmless;
 use std::ffi::OsStr;
@@ -14,9 +14,10 @@ pub fn default_mountpoint(project_root: &Path) -> PathBuf {
 }
 
 /// Makes a mountpoint's path physical without touching what may be a dead mount: the directory
-/// above it is resolved, and the mountpoint itself if it can be.
+/// above it is resolved, and the mountpoint itself if it can be and is no link of ours.
 pub fn resolve_mountpoint(absolute: &Path) -> Result<PathBuf, MountError> {
-    if let Ok(path) = absolute.canonicalize() {
+    let is_redirect = redirect::target(absolute).is_some();
+    if !is_redirect && let Ok(path) = absolute.canonicalize() {
         return Ok(path);
     }
     let (Some(parent), Some(name)) = (absolute.parent(), absolute.file_name()) else {
@@ -59,7 +60,9 @@ pub(super) fn prepare(mountpoint: &Path, workspace_dir: &Path) -> Result<Made, M
     if mountpoint.starts_with(&workspace_dir) || workspace_dir.starts_with(mountpoint) {
         return Err(MountError::Overlap(mountpoint.to_owned()));
     }
-    if !mountpoint.exists() {
+    // One that leads nowhere, as to a mount on another host.
+    let is_link = mountpoint.is_symlink();
+    if !is_link && !mountpoint.exists() {
         fsx::create_dir(mountpoint)?;
         return Ok(Made::Yes);
     }

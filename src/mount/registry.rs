@@ -1,12 +1,11 @@
 //! What is mounted where, by which daemon: one JSON file per mount in the state directory.
 
+use super::redirect::{self, Redirect};
 use super::table::{self, MountEntry};
 use super::{MountError, host, mountpoint};
 use crate::fsx::{self, Durability, Lock};
-use md5::{Digest, Md5};
 use rustix::process::{Pid, Signal};
 use serde::{Deserialize, Serialize};
-use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -34,6 +33,9 @@ pub struct MountRecord {
     pub log: PathBuf,
     /// The mountpoint was made for it and is removed with it.
     pub made_mountpoint: bool,
+    /// Where it is in truth, if the mountpoint is but a link to it.
+    #[serde(default)]
+    pub redirect: Option<Redirect>,
 }
 
 /// What has become of a registered mount.
@@ -131,8 +133,8 @@ impl Registry {
         Ok(fsx::create_private_dir_all(&self.dir)?)
     }
 
-    /// Forgets a mount that has ended, and removes its mountpoint if it was made for it; unless
-    /// another daemon has taken over meanwhile.
+    /// Forgets a mount that has ended, puts its mountpoint back if that became a link, and removes it
+    /// if it was made for the mount; unless another daemon has taken over meanwhile.
     pub(super) fn forget(&self, ended: &MountRecord) -> Result<(), MountError> {
         let _lock = self.lock(&ended.mountpoint)?;
         let record = self.record(&ended.mountpoint);
@@ -140,6 +142,9 @@ impl Registry {
             .is_some_and(|record| (record.pid, record.pid_start) != (ended.pid, ended.pid_start))
         {
             return Ok(());
+        }
+        if let Some(redirect) = &ended.redirect {
+            redirect.undo();
         }
         if ended.made_mountpoint {
             mountpoint::remove(&ended.mountpoint);
@@ -153,30 +158,42 @@ impl Registry {
     }
 
     fn path(&self, mountpoint: &Path, extension: &str) -> PathBuf {
-        let digest = Md5::digest(mountpoint.as_os_str().as_bytes());
-        let name: String = digest[..8]
-            .iter()
-            .map(|byte| format!("{byte:02x}"))
-            .collect();
-        self.dir.join(format!("{}-{name}.{extension}", host()))
+        let name = redirect::name_of(mountpoint);
+        self.dir.join(format!("{name}.{extension}"))
+    }
+
+    /// Returns the mountpoint that was asked for, of a path that may be the place where it led.
+    pub fn asked_for(&self, path: PathBuf) -> PathBuf {
+        let real = redirect::seat(&path);
+        let leads_there = |record: &MountRecord| {
+            let redirect = record.redirect.as_ref();
+            redirect.is_some_and(|redirect| redirect.real == real) && record.host == host()
+        };
+        let mut records = self.records().unwrap_or_default().into_iter();
+        records
+            .find(leads_there)
+            .map_or(path, |record| record.mountpoint)
     }
 
     /// Unmounts a mountpoint, whether its daemon lives or not, and forgets it.
     pub fn unmount(&self, mountpoint: &Path) -> Result<(), MountError> {
         let record = self.record(mountpoint);
+        let redirect = record.as_ref().and_then(|record| record.redirect.clone());
+        let real = redirect.map_or_else(|| redirect::seat(mountpoint), |redirect| redirect.real);
         if let Some(record) = record
             .as_ref()
             .filter(|record| record.state() == MountState::Mounted)
         {
             stop_daemon(record);
         }
-        let left = table::mounted_at(mountpoint)?.filter(MountEntry::is_ours);
+        let left = table::mounted_at(&real)?.filter(MountEntry::is_ours);
         if left.is_some() {
-            table::detach(mountpoint)?;
+            table::detach(&real)?;
         }
         match (record, left) {
             (Some(record), _) => self.forget(&record),
-            (None, Some(_)) => Ok(()),
+            (None, Some(_)) => Ok(redirect::remove_stale(mountpoint)?),
+            (None, None) if real != mountpoint => Ok(redirect::remove_stale(mountpoint)?),
             (None, None) => Err(MountError::NotMounted(mountpoint.to_owned())),
         }
     }
@@ -196,7 +213,7 @@ impl Registry {
             table::mounts()?
                 .into_iter()
                 .filter(dead)
-                .map(|entry| entry.mountpoint),
+                .map(|entry| self.asked_for(entry.mountpoint)),
         );
         all.sort();
         all.dedup();

@@ -4,6 +4,7 @@
 //! mount once there is one, and a byte before it ends in order; the end of the pipe without that
 //! byte means that it was killed.
 
+use super::redirect::Redirect;
 use super::table::{self, MountEntry};
 use super::{MountError, daemon::program_argument};
 use crate::exec::{self, Running};
@@ -23,6 +24,8 @@ pub struct WatchdogOptions {
     /// Where the daemon mounts.
     #[serde(with = "super::path_text")]
     pub mountpoint: PathBuf,
+    /// Where that is in truth, and the link to it.
+    pub redirect: Option<Redirect>,
 }
 
 /// The kernel closes the daemon's files one after the other, so the mount may die a little later
@@ -55,7 +58,7 @@ pub fn watch(options: &WatchdogOptions, mut pipe: impl Read) -> Result<(), Mount
         let mut entries = table::mounts()?.into_iter().filter(MountEntry::is_ours);
         let entry = match mount_id {
             Some(id) => entries.find(|entry| entry.id == id),
-            None => entries.find(|entry| entry.mountpoint == options.mountpoint),
+            None => entries.find(|entry| entry.mountpoint == *options.place()),
         };
         match entry {
             Some(entry) if entry.is_dead() => {
@@ -63,13 +66,31 @@ pub fn watch(options: &WatchdogOptions, mut pipe: impl Read) -> Result<(), Mount
                     "a daemon was killed; unmounting {}",
                     entry.mountpoint.display()
                 );
-                return table::detach(&entry.mountpoint);
+                table::detach(&entry.mountpoint)?;
+                return options.put_back();
             }
             Some(_) => std::thread::sleep(PAUSE),
-            None => return Ok(()),
+            None => return options.put_back(),
         }
     }
     Ok(())
+}
+
+impl WatchdogOptions {
+    fn place(&self) -> &Path {
+        let redirect = self.redirect.as_ref();
+        redirect.map_or(&self.mountpoint, |redirect| &redirect.real)
+    }
+
+    /// Puts the folder back whose place a link took, unless another daemon has taken over.
+    fn put_back(&self) -> Result<(), MountError> {
+        if let Some(redirect) = &self.redirect
+            && table::mounted_at(&redirect.real)?.is_none()
+        {
+            redirect.undo();
+        }
+        Ok(())
+    }
 }
 
 /// The daemon's side: keeps a watchdog alive until it stands down.

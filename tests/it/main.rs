@@ -15,6 +15,7 @@ mod model;
 mod mount;
 mod paths;
 mod query;
+mod redirect;
 mod reference;
 mod semantics;
 mod signac;

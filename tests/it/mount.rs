@@ -1,8 +1,9 @@
 //! Real mounts: what they promise, and how they end.
 
-use crate::support::env::{Env, Ran, copy_program, program, write_job};
+use crate::support::env::{Env, Ran, program, write_job};
 use crate::support::mounted::{
-    can_mount, daemon_pid, is_mounted, kill, links, mount, quietly, wait_until_plain, watchdog_pid,
+    as_another_user, can_mount, daemon_pid, for_another_user, is_mounted, kill, links, mount,
+    quietly, wait_until_plain, watchdog_pid,
 };
 use crate::support::wait_until;
 use std::collections::BTreeSet;
@@ -530,43 +531,6 @@ fn a_workspace_may_be_a_link_and_may_come_and_go() {
     wait_until("the workspace to be back", || {
         views.join("view/job").exists()
     });
-}
-
-/// A directory that another user may use, with a copy of the program.
-fn for_another_user(env: &Env) -> Option<(PathBuf, Vec<String>)> {
-    let setpriv = ["--reuid=65534", "--regid=65534", "--clear-groups"];
-    let works = Command::new("setpriv")
-        .args(setpriv)
-        .arg("true")
-        .status()
-        .is_ok_and(|status| status.success());
-    if !works {
-        crate::support::skip("cannot become another user");
-        return None;
-    }
-    let dir = env.path().join("nobody");
-    std::fs::create_dir(&dir).unwrap();
-    std::fs::set_permissions(env.path(), PermissionsExt::from_mode(0o755)).unwrap();
-    std::os::unix::fs::chown(&dir, Some(65534), Some(65534)).unwrap();
-    let copy = env.path().join("sweepfs");
-    copy_program(&copy);
-    let words = ["setpriv"].iter().chain(&setpriv).map(ToString::to_string);
-    Some((
-        dir,
-        words.chain([copy.to_str().unwrap().to_owned()]).collect(),
-    ))
-}
-
-fn as_another_user(env: &Env, dir: &Path, words: &[String], args: &[&str]) -> Ran {
-    let (first, rest) = words.split_first().unwrap();
-    let args: Vec<_> = rest
-        .iter()
-        .map(String::as_str)
-        .chain(args.iter().copied())
-        .collect();
-    let mut command = env.in_env(Command::new(first), dir, &args);
-    command.env("HOME", env.path().join("nobody"));
-    Ran::of(command)
 }
 
 #[test]

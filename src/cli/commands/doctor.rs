@@ -74,8 +74,11 @@ fn check_mountpoint(network: Option<&str>) -> Check {
         None => Check::good(name, "`views` would be on a local file system".to_owned()),
         Some(network) => Check::limited(
             name,
-            format!("`views` would be on {network}; other hosts see a folder without the mount, and root may be kept out, whose help a mount needs"),
-            "if mounting fails, name a local directory, as in `sweepfs mount \"$XDG_RUNTIME_DIR/views\"`".to_owned(),
+            format!(
+                "`views` would be on {network}; other hosts see a folder without the mount; \
+                 where root may not enter, it becomes a link to a mount in `$XDG_RUNTIME_DIR`"
+            ),
+            "to have it on a local file system, name a directory, as in `sweepfs mount \"$XDG_RUNTIME_DIR/views\"`".to_owned(),
         ),
     }
 }

@@ -22,6 +22,7 @@ pub(in crate::cli) fn run(context: &Context<'_>, args: &MountArgs) -> Result<Exi
         ));
     }
     let state_dir = context.state_dir();
+    let mountpoint = Registry::new(&state_dir).asked_for(mountpoint);
     let log = match &args.log {
         Some(path) => log_file(&context.absolute(path)?, &mountpoint)?,
         None => Registry::new(&state_dir).log_path(&mountpoint),
@@ -33,6 +34,7 @@ pub(in crate::cli) fn run(context: &Context<'_>, args: &MountArgs) -> Result<Exi
         state_dir,
         log,
         program: context.program()?,
+        runtime_dir: context.runtime_dir(),
         refresh_ms: (args.refresh * 1000.0) as u64,
         idle_ms: args.idle_unmount.map(|idle| idle.as_millis() as u64),
         allow_other: args.allow_other,
@@ -81,10 +83,17 @@ fn announce(context: &Context<'_>, options: &MountOptions, outcome: Outcome) {
             n_jobs,
             n_problems,
             broken_views,
+            elsewhere,
         } => {
             context.term.note(format_args!(
                 "mounted {project} at {mountpoint} ({n_jobs} jobs)"
             ));
+            if let Some(real) = elsewhere {
+                context.term.note(format_args!(
+                    "root may not enter there, and is needed to mount: it is in truth at {real}, \
+                     and {mountpoint} is a link to it"
+                ));
+            }
             if n_problems > 0 {
                 context.term.warn(format_args!(
                     "{n_problems} entries of the workspace are left out"

@@ -12,7 +12,10 @@ pub(in crate::cli) fn run(context: &Context<'_>, args: &UnmountArgs) -> Result<E
         (true, _) => registry.all_mountpoints()?,
         (false, []) => of_this_project(context, &registry)?,
         (false, named) => {
-            let resolve = |path: &PathBuf| Ok(mount::resolve_mountpoint(&context.absolute(path)?)?);
+            let resolve = |path: &PathBuf| {
+                let path = mount::resolve_mountpoint(&context.absolute(path)?)?;
+                Ok(registry.asked_for(path))
+            };
             named.iter().map(resolve).collect::<Result<_, CliError>>()?
         }
     };

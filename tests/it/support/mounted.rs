@@ -1,9 +1,10 @@
 //! Real mounts.
 
-use super::env::{Env, Ran};
+use super::env::{Env, Ran, copy_program};
 use super::{skip, wait_until};
 use std::collections::BTreeMap;
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
 
@@ -91,6 +92,44 @@ pub(crate) fn is_mounted(mountpoint: &Path) -> bool {
         .any(|line| line.split(' ').nth(4) == Some(&name))
 }
 
+/// A directory that another user may use, with a copy of the program.
+pub(crate) fn for_another_user(env: &Env) -> Option<(PathBuf, Vec<String>)> {
+    let setpriv = ["--reuid=65534", "--regid=65534", "--clear-groups"];
+    let works = Command::new("setpriv")
+        .args(setpriv)
+        .arg("true")
+        .status()
+        .is_ok_and(|status| status.success());
+    if !works {
+        skip("cannot become another user");
+        return None;
+    }
+    let dir = env.path().join("nobody");
+    std::fs::create_dir(&dir).unwrap();
+    std::fs::set_permissions(env.path(), PermissionsExt::from_mode(0o755)).unwrap();
+    std::os::unix::fs::chown(&dir, Some(65534), Some(65534)).unwrap();
+    let copy = env.path().join("sweepfs");
+    copy_program(&copy);
+    let words = ["setpriv"].iter().chain(&setpriv).map(ToString::to_string);
+    Some((
+        dir,
+        words.chain([copy.to_str().unwrap().to_owned()]).collect(),
+    ))
+}
+
+/// Runs the program as that user.
+pub(crate) fn as_another_user(env: &Env, dir: &Path, words: &[String], args: &[&str]) -> Ran {
+    let (first, rest) = words.split_first().unwrap();
+    let args: Vec<_> = rest
+        .iter()
+        .map(String::as_str)
+        .chain(args.iter().copied())
+        .collect();
+    let mut command = env.in_env(Command::new(first), dir, &args);
+    command.env("HOME", env.path().join("nobody"));
+    Ran::of(command)
+}
+
 /// A directory shown in another place through FUSE, as if it were on a server.
 pub(crate) struct Bound {
     server: Child,
@@ -100,7 +139,11 @@ pub(crate) struct Bound {
 impl Bound {
     /// Shows `dir` at `mountpoint`, which must be empty; done by `as_user`, a command to put before.
     pub(crate) fn new(dir: &Path, mountpoint: &Path, as_user: &[&str]) -> Option<Self> {
-        let words: Vec<_> = as_user.iter().chain(&["bindfs", "-f"]).copied().collect();
+        let words: Vec<_> = as_user
+            .iter()
+            .chain(&["bindfs", "--no-allow-other", "-f"])
+            .copied()
+            .collect();
         let mut command = Command::new(words[0]);
         let command = command.args(&words[1..]).arg(dir).arg(mountpoint);
         let Ok(server) = command.spawn() else {
