@@ -52,7 +52,7 @@ impl Commands {
                 false => question.about_each(&missing),
             };
             for (id, answer) in missing.iter().zip(answers) {
-                let answer = answer.map_err(|reason| problems.push(question.problem(id, reason)));
+                let answer = answer.map_err(|reason| problems.push(question.problem(id, &reason)));
                 known.insert(*id, answer.ok());
             }
             let mut all = self.known.lock().unwrap_or_else(PoisonError::into_inner);
@@ -128,7 +128,7 @@ impl Question<'_> {
         self.workspace.project_root().to_string_lossy().into_owned()
     }
 
-    fn problem(&self, id: &JobId, reason: String) -> Problem {
+    fn problem(&self, id: &JobId, reason: &str) -> Problem {
         Problem {
             subject: id.to_string(),
             path: self.workspace.job_dir(id),

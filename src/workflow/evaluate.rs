@@ -456,14 +456,6 @@ impl Evaluation<'_> {
         }
     }
 
-    /// An execution that runs elsewhere is taken at its word.
-    fn runs(&self, summary: &Summary) -> bool {
-        let process = summary.process.as_ref();
-        process.map_or(summary.is_batch, |process| {
-            self.machine.runs(process).unwrap_or(true)
-        })
-    }
-
     fn add(
         &self,
         recorded: &mut Recorded,
@@ -475,7 +467,7 @@ impl Evaluation<'_> {
         let found = says.binary_search_by(|(name, _)| name.as_str().cmp(&config.name));
         if let Ok(i) = found {
             let summary = &says[i].1;
-            let runs = summary.stage == Stage::Running && self.runs(summary);
+            let runs = summary.stage == Stage::Running && summary.runs(&self.machine);
             recorded.add(unit, summary, config, runs);
         }
     }
@@ -525,7 +517,7 @@ impl Evaluation<'_> {
 
     fn has_lost(&self, says: &[(String, Summary)]) -> bool {
         let mut running = says.iter().filter(|(_, s)| s.stage == Stage::Running);
-        running.any(|(_, summary)| !self.runs(summary))
+        running.any(|(_, summary)| !summary.runs(&self.machine))
     }
 
     fn recorded_of_aggregates(&self, operation: usize, units: &RoaringBitmap) -> Result<Recorded> {

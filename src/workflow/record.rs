@@ -76,6 +76,12 @@ pub struct Record {
     /// When that process started, in the words of the machine: `<boot id>:<ticks since boot>`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub process_start: Option<String>,
+    /// The process there that waits for its end and records it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub runner_pid: Option<i32>,
+    /// When that one started.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub runner_start: Option<String>,
     /// When it was sent to a scheduler, as RFC 3339 in UTC; so are the others.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub submitted: Option<String>,
@@ -119,6 +125,8 @@ impl Record {
             host: None,
             pid: None,
             process_start: None,
+            runner_pid: None,
+            runner_start: None,
             submitted: None,
             started: None,
             ended: None,

@@ -2,7 +2,7 @@
 
 use super::record::Record;
 use crate::fsx::{Dir, Durability, FsError, Stamp};
-use crate::report::Problem;
+use crate::report::{Problem, with_causes};
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 use std::io::ErrorKind;
@@ -21,10 +21,10 @@ const VERSION: u64 = 1;
 #[derive(Debug, thiserror::Error)]
 pub enum SidecarError {
     /// It cannot be read or written.
-    #[error("its flow state cannot be used: {}", .0.cause)]
+    #[error("its flow state cannot be used")]
     Fs(#[from] FsError),
     /// It is no JSON.
-    #[error("its flow state is not usable: it is not JSON: {0}")]
+    #[error("its flow state is not usable: it is not JSON")]
     Json(#[from] serde_json::Error),
     /// It holds something else.
     #[error("its flow state is not usable: {0}")]
@@ -40,7 +40,7 @@ impl SidecarError {
         Problem {
             subject: subject.to_owned(),
             path,
-            reason: self.to_string(),
+            reason: with_causes(self),
             hint: Some(match self {
                 Self::Version(_) => "a newer sweepfs wrote it; use that one".into(),
                 _ => "repair the file, or remove it to forget what was executed".into(),
@@ -135,9 +135,9 @@ impl Sidecar {
 /// Of two values at one key, the one with the greater text is kept, in whatever order they come.
 fn joined(mut one: Map<String, Value>, other: Map<String, Value>) -> Map<String, Value> {
     for (key, value) in other {
-        let is_later = one
-            .get(&key)
-            .is_none_or(|known| known.to_string() < value.to_string());
+        let text = value.to_string();
+        let known = one.get(&key).map(Value::to_string);
+        let is_later = known.is_none_or(|known| known < text);
         if is_later {
             one.insert(key, value);
         }

@@ -3,7 +3,7 @@
 use super::record::{Record, Stage};
 use super::sidecar::{self, FLOW_FILE, Sidecar, SidecarError};
 use crate::catalog::{Clock, Facts, FactsError, JobIdx};
-use crate::exec::Process;
+use crate::exec::{Machine, Process};
 use crate::fsx::{Dir, Stamp};
 use crate::report::Problem;
 use crate::statepoint::JobId;
@@ -29,28 +29,46 @@ pub struct Summary {
     pub failures: u32,
     /// Ends without a verdict in a row.
     pub interruptions: u32,
-    /// The process of an execution that is running.
-    pub process: Option<Process>,
+    /// The processes of an execution that is running: its own, and the one that waits for its end.
+    /// It is lost when both are gone.
+    pub processes: Vec<Process>,
     /// Whether a scheduler has it.
     pub is_batch: bool,
 }
 
 impl Summary {
+    /// Tells whether the execution goes on. What runs elsewhere is taken at its word.
+    pub(super) fn runs(&self, machine: &Machine) -> bool {
+        let runs = |process| machine.runs(process) != Some(false);
+        match self.processes.is_empty() {
+            true => self.is_batch,
+            false => self.stage == Stage::Running && self.processes.iter().any(runs),
+        }
+    }
+
     /// Returns what of a record decides.
     pub fn of(record: &Record) -> Self {
-        let process = || {
+        let process = |pid: Option<i32>, start: &Option<String>| {
             Some(Process {
                 host: record.host.clone()?,
-                pid: record.pid?,
-                start: record.process_start.clone()?,
+                pid: pid?,
+                start: start.clone()?,
             })
+        };
+        let processes = [
+            process(record.pid, &record.process_start),
+            process(record.runner_pid, &record.runner_start),
+        ];
+        let processes = match record.state {
+            Stage::Running => processes.into_iter().flatten().collect(),
+            _ => Vec::new(),
         };
         Self {
             stage: record.state,
             attempt: record.attempt,
             failures: record.failures,
             interruptions: record.interruptions,
-            process: (record.state == Stage::Running).then(process).flatten(),
+            processes,
             is_batch: record.batch_id.is_some(),
         }
     }

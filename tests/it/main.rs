@@ -17,6 +17,7 @@ mod paths;
 mod query;
 mod redirect;
 mod reference;
+mod run;
 mod semantics;
 mod signac;
 mod states;

@@ -148,7 +148,8 @@ impl Loaded {
             before: None,
         };
         let of_aggregates = self.flow.config().operations[operation].aggregate.is_some();
-        if !of_aggregates && !(args.jobs.is_empty() && args.selection.is_empty()) {
+        let is_named = !args.jobs.is_empty() || !args.selection.is_empty();
+        if is_named && !of_aggregates {
             let (ids, _) = context.job_list(&self.workspace, &args.selection, &args.jobs)?;
             return Ok(ids
                 .into_iter()
@@ -358,11 +359,10 @@ impl RunObserver for Teller<'_> {
 
     fn started(&self, planned: &Planned) {
         if self.verbose {
-            let started = || {
-                self.term
-                    .note(format_args!("{}: started", self.name(planned)))
-            };
-            self.progress.aside(started);
+            self.progress.aside(|| {
+                let name = self.name(planned);
+                self.term.note(format_args!("{name}: started"));
+            });
         }
     }
 

@@ -196,15 +196,10 @@ impl<'a> Execution<'a> {
             let previous = sidecar.records.get(&self.config.name);
             let found = previous.map(Summary::of);
             let runs = |summary: &Summary| {
-                let process = summary.process.as_ref();
-                summary.stage == Stage::Running
-                    && process.is_some_and(|process| runner.machine.runs(process) != Some(false))
+                summary.stage == Stage::Running && summary.runs(&runner.machine)
             };
-            let is_taken = match runner.options.force {
-                true => found.as_ref().is_some_and(runs),
-                false => found != self.planned.before,
-            };
-            if is_taken {
+            let has_changed = !runner.options.force && found != self.planned.before;
+            if has_changed || found.as_ref().is_some_and(runs) {
                 return Err(NotBegun::Taken);
             }
             let shell = Shell {
@@ -222,6 +217,9 @@ impl<'a> Execution<'a> {
             record.host = Some(process.host);
             record.pid = Some(process.pid);
             record.process_start = Some(process.start);
+            let own = runner.machine.process(std::process::id() as i32);
+            record.runner_pid = Some(own.pid);
+            record.runner_start = Some(own.start);
             record.started = Some(now);
             record.log = Some(site.log_path.to_string_lossy().into_owned());
             let attempt = record.attempt;
