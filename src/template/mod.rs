@@ -140,6 +140,10 @@ fn raw(value: &Value) -> Result<Value, minijinja::Error> {
 
 /// `LIST | join(' ', attribute='dir')`: each element is printed as a value, and what joins them as
 /// it is.
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "filters are given their options so"
+)]
 fn join(
     value: &Value,
     joiner: Option<&Value>,

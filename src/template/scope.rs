@@ -53,6 +53,12 @@ impl From<&str> for Item {
     }
 }
 
+impl From<String> for Item {
+    fn from(text: String) -> Self {
+        Self::Value(pyjson::Value::Str(text.into()))
+    }
+}
+
 impl From<i64> for Item {
     fn from(number: i64) -> Self {
         Self::Value(number.into())

@@ -196,7 +196,7 @@ impl Reader {
         match place {
             // `2>` would be read as the number of a stream.
             Place::Words if is_plain && !after.starts_with(['<', '>', '\\']) => {
-                self.text.push_str(value)
+                self.text.push_str(value);
             }
             Place::Words => self.push_quoted(value),
             Place::Comment if !is_plain && !value.contains('\n') => self.push_quoted(value),

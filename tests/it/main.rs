@@ -22,6 +22,7 @@ mod semantics;
 mod signac;
 mod states;
 mod stress;
+mod template;
 mod tidy;
 mod tools;
 mod vectors;

@@ -11,6 +11,7 @@ const MODULES: &[(&str, &[&str])] = &[
     ("term", &["report"]),
     ("statepoint", &["pyjson"]),
     ("filter", &["pyjson", "statepoint"]),
+    ("template", &["pyjson"]),
     ("config", &["fsx", "pyjson", "filter"]),
     (
         "workspace",
@@ -42,6 +43,7 @@ const MODULES: &[(&str, &[&str])] = &[
             "pyjson",
             "report",
             "statepoint",
+            "template",
             "workspace",
         ],
     ),
@@ -69,6 +71,7 @@ const MODULES: &[(&str, &[&str])] = &[
             "term",
             "statepoint",
             "filter",
+            "template",
             "config",
             "workspace",
             "catalog",
@@ -80,7 +83,7 @@ const MODULES: &[(&str, &[&str])] = &[
 ];
 
 /// Modules that touch no file, clock, environment or process.
-const PURE: &[&str] = &["pyjson", "report", "statepoint", "filter"];
+const PURE: &[&str] = &["pyjson", "report", "statepoint", "filter", "template"];
 
 const IMPURE_WORDS: &[&str] = &[
     "std::fs",
