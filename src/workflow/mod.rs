@@ -9,6 +9,7 @@ mod flow;
 mod ledger;
 mod marks;
 mod record;
+mod resources;
 mod run;
 mod sidecar;
 mod sidecars;
@@ -19,6 +20,7 @@ pub use evaluate::{Evaluation, OperationStates};
 pub use flow::Flow;
 pub use marks::{Marks, OperationMarks};
 pub use record::{Record, Stage};
+pub use resources::{ResourceError, ResourceTemplates, Resources};
 pub use run::{
     Ended, Outcome, Planned, PrepareError, Prepared, RunObserver, RunOptions, RunSummary, Runner,
     ScopeError, eligible,
