@@ -169,6 +169,7 @@ impl<'a> Execution<'a> {
         let workspace = self.runner.flow.workspace();
         let text = |path: &Path| path.to_string_lossy().into_owned();
         let ids: Vec<_> = self.planned.jobs.iter().map(ToString::to_string).collect();
+        let resources = &rendered.resources;
         let mut env = vec![
             ("SWEEPFS_PROJECT", text(workspace.project_root())),
             ("SWEEPFS_OPERATION", self.config.name.clone()),
@@ -179,11 +180,12 @@ impl<'a> Execution<'a> {
                 text(&workspace.job_dir(&self.planned.jobs[0])),
             ),
             ("SWEEPFS_JOB_IDS", ids.join(" ")),
-            ("SWEEPFS_PROCESSES", rendered.processes.to_string()),
-            ("SWEEPFS_THREADS", rendered.threads.to_string()),
+            ("SWEEPFS_PROCESSES", resources.processes.to_string()),
+            ("SWEEPFS_THREADS", resources.threads.to_string()),
+            ("SWEEPFS_GPUS", resources.gpus.to_string()),
         ];
         if self.config.resources.threads.is_some() {
-            env.push(("OMP_NUM_THREADS", rendered.threads.to_string()));
+            env.push(("OMP_NUM_THREADS", resources.threads.to_string()));
         }
         env
     }

@@ -4,15 +4,25 @@ use super::scope::scope;
 use super::{Planned, ScopeError};
 use crate::config::{Hooks, OperationConfig, WorkflowConfig};
 use crate::template::{Scope, Template, TemplateError};
+use crate::workflow::resources::{ResourceError, ResourceTemplates, Resources};
 use crate::workspace::Workspace;
 
 /// A template of an operation that cannot be used.
 #[derive(Debug, thiserror::Error)]
-#[error("the operation `{operation}` has an unusable `{key}`: {cause}")]
-pub struct PrepareError {
-    operation: String,
-    key: &'static str,
-    cause: TemplateError,
+pub enum PrepareError {
+    /// That of a command.
+    #[error("the operation `{operation}` has an unusable `{key}`: {cause}")]
+    Command {
+        /// The operation.
+        operation: String,
+        /// What of it.
+        key: &'static str,
+        /// Why.
+        cause: TemplateError,
+    },
+    /// That of something it needs.
+    #[error(transparent)]
+    Resources(#[from] ResourceError),
 }
 
 /// An operation that can be executed.
@@ -20,10 +30,7 @@ pub struct PrepareError {
 pub struct Prepared {
     config: OperationConfig,
     command: Template,
-    processes: Option<Template>,
-    threads: Option<Template>,
-    /// Whether the resources depend on the job.
-    is_constant: bool,
+    resources: ResourceTemplates,
     /// The hooks of the operation and those of all, in the order in which they are run.
     pub(super) hooks: Vec<PreparedHooks>,
 }
@@ -41,8 +48,7 @@ pub(super) struct PreparedHooks {
 #[derive(Clone, Debug)]
 pub(super) struct Rendered {
     pub(super) command: String,
-    pub(super) processes: u32,
-    pub(super) threads: u32,
+    pub(super) resources: Resources,
 }
 
 /// Why an execution has no command.
@@ -52,13 +58,8 @@ pub(super) enum RenderError {
     Scope(#[from] ScopeError),
     #[error("its command cannot be made: {0}")]
     Command(TemplateError),
-    #[error("its `{key}` cannot be made: {cause}")]
-    Resource {
-        key: &'static str,
-        cause: TemplateError,
-    },
-    #[error("its `{key}` is `{text}`, which is no number from 1 on")]
-    Number { key: &'static str, text: String },
+    #[error(transparent)]
+    Resources(#[from] ResourceError),
 }
 
 impl Prepared {
@@ -76,7 +77,7 @@ impl Prepared {
 
     fn new(config: &OperationConfig, common: &Hooks) -> Result<Self, PrepareError> {
         let read = |key: &'static str, text: &str| {
-            Template::parse(text).map_err(|cause| PrepareError {
+            Template::parse(text).map_err(|cause| PrepareError::Command {
                 operation: config.name.clone(),
                 key,
                 cause,
@@ -85,21 +86,16 @@ impl Prepared {
         let read_if =
             |key, text: &Option<String>| text.as_ref().map(|text| read(key, text)).transpose();
         let hooks = |hooks: &Hooks| {
-            Ok(PreparedHooks {
+            Ok::<_, PrepareError>(PreparedHooks {
                 on_start: read_if("on_start", &hooks.on_start)?,
                 on_success: read_if("on_success", &hooks.on_success)?,
                 on_failure: read_if("on_failure", &hooks.on_failure)?,
                 on_exit: read_if("on_exit", &hooks.on_exit)?,
             })
         };
-        let (processes, threads) = (&config.resources.processes, &config.resources.threads);
-        let is_template =
-            |text: &Option<String>| text.as_ref().is_some_and(|text| text.contains('{'));
         Ok(Self {
             command: read("command", &config.command)?,
-            processes: read_if("processes", processes)?,
-            threads: read_if("threads", threads)?,
-            is_constant: !is_template(processes) && !is_template(threads),
+            resources: ResourceTemplates::parse(&config.name, &config.resources)?,
             hooks: vec![hooks(common)?, hooks(&config.hooks)?],
             config: config.clone(),
         })
@@ -112,33 +108,16 @@ impl Prepared {
 
     /// Returns how many cores an execution uses; 1 if that cannot be told, which its start will say.
     pub(super) fn cores(&self, workspace: &Workspace, planned: &Planned) -> u32 {
-        let numbers = match self.is_constant {
-            true => self.numbers(&Scope::new()),
+        let resources = match self.resources.is_constant() {
+            true => self
+                .resources
+                .render(&Scope::new())
+                .map_err(RenderError::from),
             false => scope(workspace, &self.config, planned)
                 .map_err(RenderError::from)
-                .and_then(|scope| self.numbers(&scope)),
+                .and_then(|scope| Ok(self.resources.render(&scope)?)),
         };
-        numbers.map_or(1, |(processes, threads)| processes.saturating_mul(threads))
-    }
-
-    fn numbers(&self, scope: &Scope) -> Result<(u32, u32), RenderError> {
-        let number = |key: &'static str, template: &Option<Template>| {
-            let Some(template) = template else {
-                return Ok(1);
-            };
-            let text = template.render_text(scope);
-            let text = text.map_err(|cause| RenderError::Resource { key, cause })?;
-            match text.trim().parse::<f64>() {
-                Ok(number) if number >= 1.0 && number <= f64::from(u32::MAX) => {
-                    Ok(number.ceil() as u32)
-                }
-                _ => Err(RenderError::Number { key, text }),
-            }
-        };
-        Ok((
-            number("processes", &self.processes)?,
-            number("threads", &self.threads)?,
-        ))
+        resources.map_or(1, |resources| resources.cores())
     }
 
     /// Describes an execution; hooks are told more.
@@ -148,17 +127,19 @@ impl Prepared {
         planned: &Planned,
     ) -> Result<Scope, RenderError> {
         let scope = scope(workspace, &self.config, planned)?;
-        let (processes, threads) = self.numbers(&scope)?;
-        Ok(scope.with("processes", processes).with("threads", threads))
+        let resources = self.resources.render(&scope)?;
+        Ok(scope
+            .with("processes", resources.processes)
+            .with("threads", resources.threads)
+            .with("gpus", resources.gpus))
     }
 
     pub(super) fn render(&self, scope: &Scope) -> Result<Rendered, RenderError> {
-        let (processes, threads) = self.numbers(scope)?;
+        let resources = self.resources.render(scope)?;
         let command = self.command.render_command(scope);
         Ok(Rendered {
             command: command.map_err(RenderError::Command)?,
-            processes,
-            threads,
+            resources,
         })
     }
 
