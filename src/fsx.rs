@@ -458,6 +458,19 @@ impl Dir {
         at("examine", &self.path.join(name), stat).map(|stat| Stamp::of(&stat))
     }
 
+    /// Tells what an entry below the directory is, if there is one; no link is followed at its end.
+    pub fn entry_type(&self, name: &Path) -> Result<Option<EntryType>> {
+        match rustix::fs::statat(&self.fd, name, AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(stat) => Ok(Some(match FileType::from_raw_mode(stat.st_mode) {
+                FileType::RegularFile => EntryType::File,
+                FileType::Symlink => EntryType::Link,
+                _ => EntryType::Other,
+            })),
+            Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => Ok(None),
+            Err(error) => at("examine", &self.path.join(name), Err(error.into())),
+        }
+    }
+
     /// Returns the stamp of a regular file below the directory, links followed; `None` if there is
     /// none.
     pub fn file_stamp(&self, name: &Path) -> Result<Option<Stamp>> {
@@ -759,6 +772,17 @@ impl Details {
             stamp: Stamp::of(stat),
         }
     }
+}
+
+/// What an entry is, when files matter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EntryType {
+    /// A regular file.
+    File,
+    /// A symbolic link, to anything.
+    Link,
+    /// Anything else.
+    Other,
 }
 
 /// The kind of a directory entry, links not followed.

@@ -1,6 +1,8 @@
 //! Bytes of the catalog file: numbers are little-endian, texts carry their length.
 
+use crate::fsx::Stamp;
 use crate::pyjson::{self, Int, PyStr, Value};
+use crate::statepoint::JobId;
 use std::io;
 
 /// Why a catalog file, or a part of it, is not used.
@@ -18,32 +20,39 @@ pub(super) type Result<T> = std::result::Result<T, Damage>;
 
 /// Appends to a buffer.
 #[derive(Debug, Default)]
-pub(super) struct Encoder(pub(super) Vec<u8>);
+pub(crate) struct Encoder(pub(crate) Vec<u8>);
 
 impl Encoder {
-    pub(super) fn u8(&mut self, number: u8) {
+    pub(crate) fn u8(&mut self, number: u8) {
         self.0.push(number);
     }
 
-    pub(super) fn u32(&mut self, number: u32) {
+    pub(crate) fn u32(&mut self, number: u32) {
         self.0.extend_from_slice(&number.to_le_bytes());
     }
 
-    pub(super) fn u64(&mut self, number: u64) {
+    pub(crate) fn u64(&mut self, number: u64) {
         self.0.extend_from_slice(&number.to_le_bytes());
     }
 
-    pub(super) fn i64(&mut self, number: i64) {
+    pub(crate) fn i64(&mut self, number: i64) {
         self.0.extend_from_slice(&number.to_le_bytes());
     }
 
-    pub(super) fn bytes(&mut self, bytes: &[u8]) {
+    pub(crate) fn stamp(&mut self, stamp: &Stamp) {
+        self.i64(stamp.modified);
+        self.i64(stamp.changed);
+        self.u64(stamp.inode);
+        self.u64(stamp.size_bytes);
+    }
+
+    pub(crate) fn bytes(&mut self, bytes: &[u8]) {
         self.u32(u32::try_from(bytes.len()).expect("state points and documents are at most 1 GiB"));
         self.0.extend_from_slice(bytes);
     }
 
     /// A tag and what it needs; lists, objects and large integers as JSON.
-    pub(super) fn value(&mut self, value: &Value) {
+    pub(crate) fn value(&mut self, value: &Value) {
         match value {
             Value::Null => self.u8(tag::NULL),
             Value::Bool(false) => self.u8(tag::FALSE),
@@ -80,10 +89,10 @@ mod tag {
 
 /// Reads from the front of a buffer, and believes nothing.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Decoder<'a>(pub(super) &'a [u8]);
+pub(crate) struct Decoder<'a>(pub(crate) &'a [u8]);
 
 impl<'a> Decoder<'a> {
-    pub(super) fn take(&mut self, n_bytes: usize) -> Result<&'a [u8]> {
+    pub(crate) fn take(&mut self, n_bytes: usize) -> Result<&'a [u8]> {
         let (taken, rest) = self
             .0
             .split_at_checked(n_bytes)
@@ -97,37 +106,50 @@ impl<'a> Decoder<'a> {
         Ok(taken.try_into().expect("as many bytes as were asked for"))
     }
 
-    pub(super) fn u8(&mut self) -> Result<u8> {
+    pub(crate) fn u8(&mut self) -> Result<u8> {
         Ok(u8::from_le_bytes(self.array()?))
     }
 
-    pub(super) fn u32(&mut self) -> Result<u32> {
+    pub(crate) fn u32(&mut self) -> Result<u32> {
         Ok(u32::from_le_bytes(self.array()?))
     }
 
-    pub(super) fn u64(&mut self) -> Result<u64> {
+    pub(crate) fn u64(&mut self) -> Result<u64> {
         Ok(u64::from_le_bytes(self.array()?))
     }
 
-    pub(super) fn i64(&mut self) -> Result<i64> {
+    pub(crate) fn i64(&mut self) -> Result<i64> {
         Ok(i64::from_le_bytes(self.array()?))
     }
 
-    pub(super) fn bytes(&mut self) -> Result<&'a [u8]> {
+    pub(crate) fn bytes(&mut self) -> Result<&'a [u8]> {
         let n_bytes = self.u32()?;
         self.take(n_bytes as usize)
     }
 
-    pub(super) fn text(&mut self) -> Result<&'a str> {
+    pub(crate) fn text(&mut self) -> Result<&'a str> {
         std::str::from_utf8(self.bytes()?).map_err(|_| Damage::Content("a text is not UTF-8"))
     }
 
+    pub(crate) fn stamp(&mut self) -> Result<Stamp> {
+        Ok(Stamp {
+            modified: self.i64()?,
+            changed: self.i64()?,
+            inode: self.u64()?,
+            size_bytes: self.u64()?,
+        })
+    }
+
+    pub(crate) fn id(&mut self) -> Result<JobId> {
+        Ok(JobId::from_bytes(self.array()?))
+    }
+
     /// Reads a string of Python's, which must be well-formed.
-    pub(super) fn py_str(&mut self) -> Result<PyStr> {
+    pub(crate) fn py_str(&mut self) -> Result<PyStr> {
         PyStr::checked(self.bytes()?).ok_or(Damage::Content("a string is not well-formed"))
     }
 
-    pub(super) fn value(&mut self) -> Result<Value> {
+    pub(crate) fn value(&mut self) -> Result<Value> {
         Ok(match self.u8()? {
             tag::NULL => Value::Null,
             tag::FALSE => Value::Bool(false),
@@ -143,7 +165,7 @@ impl<'a> Decoder<'a> {
     }
 
     /// Ends the reading, which must have used up everything.
-    pub(super) fn end(self) -> Result<()> {
+    pub(crate) fn end(self) -> Result<()> {
         if self.0.is_empty() {
             Ok(())
         } else {

@@ -4,7 +4,7 @@ use super::Clock;
 use super::JobIdx;
 use super::codec::{Decoder, Encoder, Result};
 use super::facts::{Facts, FactsError};
-use super::file::{Contents, FileKind, StoredEntry, decode_id, decode_stamp, encode_stamp};
+use super::file::{Contents, FileKind, StoredEntry};
 use super::index::{Entry, Gathered, Index, KeyIndex, Part};
 use super::store::Store;
 use crate::fsx::{Dir, FsError, Stamp};
@@ -45,13 +45,13 @@ impl StoredEntry for DocumentEntry {
 
     fn encode(&self, encoder: &mut Encoder) {
         encoder.0.extend_from_slice(self.id.as_bytes());
-        encode_stamp(encoder, &self.stamp);
+        encoder.stamp(&self.stamp);
     }
 
     fn decode(decoder: &mut Decoder<'_>) -> Result<Self> {
         Ok(Self {
-            id: decode_id(decoder)?,
-            stamp: decode_stamp(decoder)?,
+            id: decoder.id()?,
+            stamp: decoder.stamp()?,
         })
     }
 }

@@ -25,6 +25,7 @@ mod store;
 mod table;
 
 pub use codec::Damage;
+pub(crate) use codec::{Decoder, Encoder};
 pub use column::Column;
 pub use facts::{Facts, FactsError};
 pub use index::{JobSet, KeyIndex, ValueEntry};

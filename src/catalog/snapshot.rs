@@ -6,7 +6,7 @@ use crate::catalog::codec::{Decoder, Encoder, Result};
 use crate::fsx::TimeNs;
 use crate::report::Problem;
 use crate::statepoint::{JobId, Key};
-use file::{FileKind, StoredEntry, decode_id};
+use file::{FileKind, StoredEntry};
 use roaring::RoaringBitmap;
 use std::ops::Range;
 
@@ -40,7 +40,7 @@ impl StoredEntry for JobEntry {
 
     fn decode(decoder: &mut Decoder<'_>) -> Result<Self> {
         Ok(Self {
-            id: decode_id(decoder)?,
+            id: decoder.id()?,
             modified: decoder.i64()?,
             inode: decoder.u64()?,
         })

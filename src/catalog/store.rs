@@ -34,6 +34,37 @@ impl Store {
         }
     }
 
+    /// Reads a file of somebody else's format, the newest.
+    pub(crate) fn read(&self, name: &str) -> Option<Vec<u8>> {
+        let own = fsx::open_trusted(&self.own.join(name), &self.workspace);
+        let cache = self
+            .cache
+            .as_ref()
+            .map(|dir| fsx::open_trusted(&dir.join(name), dir));
+        let opened = [Some(own), cache].into_iter().flatten().flatten();
+        let newest = opened.max_by_key(|file| file.metadata().and_then(|m| m.modified()).ok())?;
+        let mut bytes = Vec::new();
+        std::io::Read::read_to_end(&mut &newest, &mut bytes).ok()?;
+        Some(bytes)
+    }
+
+    /// Writes a file of somebody else's format where it is allowed; that it cannot be is no failure.
+    pub(crate) fn write(&self, name: &str, bytes: &[u8]) {
+        let write = |dir: &Path| {
+            fsx::remove_abandoned(dir, name, ABANDONED);
+            fsx::write_atomic(&dir.join(name), bytes, fsx::Durability::Process)
+        };
+        let own = fsx::create_dir_all(&self.own).and_then(|()| write(&self.own));
+        let Err(error) = own else { return };
+        tracing::debug!("{error}: {}", error.cause);
+        if let Some(dir) = &self.cache {
+            let written = fsx::create_private_dir_all(dir).and_then(|()| write(dir));
+            if let Err(error) = written {
+                tracing::debug!("{error}: {}", error.cause);
+            }
+        }
+    }
+
     /// Opens the usable files of a kind, the newest first.
     pub(super) fn open<E: StoredEntry>(&self) -> Vec<CatalogFile<E>> {
         let own = fsx::open_trusted(&self.own.join(file_name(E::KIND)), &self.workspace);

@@ -74,6 +74,11 @@ impl Served {
 
     /// Returns the source of labels and flow states.
     pub(super) fn flow(&self) -> Flow {
-        Flow::new(&self.workspace, &self.config, TESTS_MEMORY)
+        Flow::new(
+            &self.workspace,
+            self.store.clone(),
+            &self.config,
+            TESTS_MEMORY,
+        )
     }
 }

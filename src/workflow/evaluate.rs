@@ -2,28 +2,22 @@
 
 use super::commands::Commands;
 use super::files::Question;
+use super::folders::{Folders, Look};
 use super::record::{INTERRUPTIONS_MAX, Stage};
-use super::sidecars::{Says, Sidecars, Summary, summaries};
 use super::state::FlowState;
+use super::summary::{Says, Summary, summaries};
 use super::units::{UnitIdx, Units};
 use crate::catalog::{Facts, FactsError, JobIdx};
 use crate::config::{OperationConfig, WorkflowConfig};
 use crate::exec::Machine;
 use crate::filter::{Condition, Expr, Filter, Probe};
-use crate::fsx::Dir;
 use crate::report::Problem;
 use crate::workspace::Workspace;
-use rayon::prelude::*;
 use roaring::RoaringBitmap;
 use std::cell::{OnceCell, RefCell};
 use std::collections::{BTreeMap, HashMap};
-use std::io::ErrorKind;
-use std::path::Path;
 
 type Result<T> = std::result::Result<T, FactsError>;
-
-/// Jobs whose files one task looks at.
-const LOOK_CHUNK: usize = 256;
 
 /// For which jobs something holds, and for which that cannot be known; for the others it does not.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -83,14 +77,11 @@ pub struct Evaluation<'a> {
     workspace: &'a Workspace,
     config: &'a WorkflowConfig,
     facts: &'a Facts<'a>,
-    sidecars: &'a Sidecars,
+    look: RefCell<Look<'a>>,
     commands: &'a Commands,
     machine: Machine,
     units: Vec<OnceCell<Units>>,
     known: RefCell<Vec<Known>>,
-    /// The jobs whose sidecars were looked at, and what those say.
-    looked: RefCell<RoaringBitmap>,
-    says: RefCell<BTreeMap<JobIdx, Says>>,
     problems: RefCell<Vec<Problem>>,
 }
 
@@ -98,23 +89,21 @@ impl<'a> Evaluation<'a> {
     pub(super) fn new(
         (workspace, config): (&'a Workspace, &'a WorkflowConfig),
         facts: &'a Facts<'a>,
-        sidecars: &'a Sidecars,
+        folders: &'a Folders,
         commands: &'a Commands,
-    ) -> Self {
+    ) -> Result<Self> {
         let n_operations = config.operations.len();
-        Self {
+        Ok(Self {
             workspace,
             config,
             facts,
-            sidecars,
+            look: RefCell::new(Look::new(folders, facts)?),
             commands,
             machine: Machine::this(),
             units: (0..n_operations).map(|_| OnceCell::new()).collect(),
             known: RefCell::new((0..n_operations).map(|_| Known::default()).collect()),
-            looked: RefCell::default(),
-            says: RefCell::default(),
             problems: RefCell::default(),
-        }
+        })
     }
 
     /// Returns what is known of the jobs.
@@ -354,31 +343,21 @@ impl<'a> Evaluation<'a> {
     }
 
     fn files(&self, probe: &Probe, jobs: &RoaringBitmap) -> Result<Truth> {
-        let (Some(question), false) = (Question::of(probe), jobs.is_empty()) else {
+        let Some(question) = Question::of(probe) else {
             return Ok(Truth::default());
         };
-        let dir = match Dir::open(self.workspace.dir()) {
-            Ok(dir) => dir,
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Truth::default()),
-            Err(error) => return Err(error.into()),
+        self.look.borrow_mut().at(jobs)?;
+        let ids = self.facts.ids(jobs)?;
+        let answers = match question {
+            Question::Is(name) => self.look.borrow_mut().has_file(name, jobs),
+            question => self.look.borrow().ask(&question, &ids),
         };
-        let ids: Vec<_> = jobs.iter().zip(self.facts.ids(jobs)?).collect();
-        let answers: Vec<Vec<_>> = ids
-            .par_chunks(LOOK_CHUNK)
-            .map(|ids| {
-                let ask = |(job, id): &(JobIdx, crate::statepoint::JobId)| {
-                    let name = id.to_string();
-                    let answer = question.ask(&dir, Path::new(&name));
-                    (*job, answer.map_err(|error| (name, error)))
-                };
-                ids.iter().map(ask).collect()
-            })
-            .collect();
         let mut problems = self.problems.borrow_mut();
-        let known = answers.into_iter().flatten().map(|(job, answer)| {
-            let answer = answer.map_err(|(id, error)| {
+        let answers = jobs.iter().zip(&ids).zip(answers);
+        let known = answers.map(|((job, id), answer)| {
+            let answer = answer.map_err(|error| {
                 problems.push(Problem {
-                    subject: id,
+                    subject: id.to_string(),
                     path: error.path.clone(),
                     reason: format!(
                         "a condition on its files cannot be checked: {}",
@@ -473,46 +452,40 @@ impl Evaluation<'_> {
     }
 
     fn recorded_of_jobs(&self, operation: usize, jobs: &RoaringBitmap) -> Result<Recorded> {
-        let missing = jobs - &*self.looked.borrow();
-        if !missing.is_empty() {
-            self.look(&missing)?;
-            let seems_lost = self.seem_lost(&missing);
-            if !seems_lost.is_empty() {
-                self.look(&seems_lost)?;
-            }
-            *self.looked.borrow_mut() |= missing;
-        }
+        self.look.borrow_mut().at(jobs)?;
+        let seems_lost: RoaringBitmap = self
+            .says(jobs)
+            .filter_map(|(job, says)| match says {
+                Says::Records(says) => self.has_lost(&says).then_some(job),
+                Says::Nothing(_) => None,
+            })
+            .collect();
+        // Its end may have been recorded meanwhile.
+        self.look.borrow_mut().again(&seems_lost)?;
         let mut recorded = Recorded::default();
-        for (job, says) in self.says.borrow().iter() {
+        for (job, says) in self.says(jobs) {
             match says {
-                _ if !jobs.contains(*job) => {}
-                Says::Nothing(_) => drop(recorded.unknown.insert(*job)),
-                Says::Records(says) => self.add(&mut recorded, operation, *job, says),
+                Says::Nothing(problem) => {
+                    recorded.unknown.insert(job);
+                    self.problems.borrow_mut().push(Problem::clone(&problem));
+                }
+                Says::Records(says) => self.add(&mut recorded, operation, job, &says),
             }
         }
         Ok(recorded)
     }
 
-    fn look(&self, jobs: &RoaringBitmap) -> Result<()> {
-        let mut says = self.says.borrow_mut();
-        for seen in self.sidecars.look(self.facts, jobs)?.iter() {
-            if let Says::Nothing(problem) = &seen.says {
-                self.problems.borrow_mut().push(Problem::clone(problem));
-            }
-            says.insert(seen.job, seen.says.clone());
-        }
-        Ok(())
+    /// Returns what the sidecars of some jobs say.
+    pub(super) fn look(&self, jobs: &RoaringBitmap) -> Result<Vec<(JobIdx, Says)>> {
+        self.look.borrow_mut().at(jobs)?;
+        Ok(self.says(jobs).collect())
     }
 
-    /// Finds the jobs of which some execution runs no more though its end was not recorded yet. It
-    /// may have been recorded meanwhile.
-    fn seem_lost(&self, jobs: &RoaringBitmap) -> RoaringBitmap {
-        let says = self.says.borrow();
-        let seem_lost = says.iter().filter(|(job, says)| match says {
-            Says::Records(says) => jobs.contains(**job) && self.has_lost(says),
-            Says::Nothing(_) => false,
-        });
-        seem_lost.map(|(job, _)| *job).collect()
+    /// Returns what the sidecars of some jobs say that were looked at.
+    fn says(&self, jobs: &RoaringBitmap) -> impl Iterator<Item = (JobIdx, Says)> {
+        let look = self.look.borrow();
+        jobs.iter()
+            .filter_map(move |job| Some((job, look.says(job)?)))
     }
 
     fn has_lost(&self, says: &[(String, Summary)]) -> bool {

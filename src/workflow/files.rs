@@ -16,7 +16,7 @@ const MATCH: MatchOptions = MatchOptions {
 /// A question about files, ready to be asked of many jobs.
 #[derive(Debug)]
 pub(super) enum Question<'a> {
-    Is(&'a Path),
+    Is(&'a str),
     Matches(Vec<Part>),
     Newer(&'a Path, &'a Path),
     Size(&'a Path, Comparison, u64),
@@ -35,7 +35,7 @@ impl<'a> Question<'a> {
         Some(match probe {
             Probe::File(name) => match name.contains(['*', '?', '[']) {
                 true => Self::Matches(name.split('/').map(Part::of).collect()),
-                false => Self::Is(Path::new(name)),
+                false => Self::Is(name),
             },
             Probe::Newer(output, input) => Self::Newer(Path::new(output), Path::new(input)),
             Probe::Size(name, comparison, size_bytes) => {
@@ -49,7 +49,7 @@ impl<'a> Question<'a> {
     pub(super) fn ask(&self, dir: &Dir, job: &Path) -> Result<bool, FsError> {
         let stamp = |name: &Path| dir.file_stamp(&job.join(name));
         Ok(match self {
-            Self::Is(name) => stamp(name)?.is_some(),
+            Self::Is(name) => stamp(Path::new(name))?.is_some(),
             Self::Matches(parts) => matches(dir, job, parts)?,
             Self::Newer(output, input) => match (stamp(output)?, stamp(input)?) {
                 (Some(output), Some(input)) => output.modified >= input.modified,

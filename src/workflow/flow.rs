@@ -2,9 +2,10 @@
 
 use super::commands::Commands;
 use super::evaluate::Evaluation;
+use super::folders::Folders;
 use super::marks::{Marks, OperationMarks};
-use super::sidecars::{Says, Sidecars};
 use super::state::FlowState;
+use super::summary::Says;
 use super::units::Units;
 use crate::catalog::{Facts, FactsError, Reader, Store};
 use crate::config::{ProjectConfig, WorkflowConfig};
@@ -26,19 +27,24 @@ pub struct Flow {
     workspace: Workspace,
     config: WorkflowConfig,
     labels: BTreeMap<String, Filter>,
-    sidecars: Sidecars,
+    folders: Folders,
     commands: Commands,
 }
 
 impl Flow {
     /// Nothing is read before a question needs it. What commands in conditions answer is remembered
     /// for a time.
-    pub fn new(workspace: &Workspace, config: &ProjectConfig, memory: Duration) -> Self {
+    pub fn new(
+        workspace: &Workspace,
+        store: Option<Store>,
+        config: &ProjectConfig,
+        memory: Duration,
+    ) -> Self {
         Self {
             workspace: workspace.clone(),
             config: config.workflow.clone(),
             labels: config.labels.clone(),
-            sidecars: Sidecars::new(workspace),
+            folders: Folders::new(workspace, store),
             commands: Commands::new(memory),
         }
     }
@@ -54,9 +60,9 @@ impl Flow {
     }
 
     /// Begins to find out how far operations are.
-    pub fn evaluation<'a>(&'a self, facts: &'a Facts<'a>) -> Evaluation<'a> {
+    pub fn evaluation<'a>(&'a self, facts: &'a Facts<'a>) -> Result<Evaluation<'a>, FactsError> {
         let project = (&self.workspace, &self.config);
-        Evaluation::new(project, facts, &self.sidecars, &self.commands)
+        Evaluation::new(project, facts, &self.folders, &self.commands)
     }
 
     /// Returns the postconditions of an operation that do not hold for all of some jobs now, or of
@@ -75,7 +81,7 @@ impl Flow {
             if found.len() < jobs.len() as u64 {
                 return Ok(vec!["its job is gone".to_owned()]);
             }
-            let evaluation = self.evaluation(facts);
+            let evaluation = self.evaluation(facts)?;
             let mut unmet = Vec::new();
             for condition in &self.config.operations[operation].post {
                 if !evaluation.holds(condition, &found)? {
@@ -103,8 +109,8 @@ impl Flow {
         labels
             .iter_mut()
             .for_each(|(_, of_label)| *of_label &= jobs);
-        let evaluation = self.evaluation(facts);
-        let (mut operations, mut problems) = self.recorded(facts, jobs)?;
+        let evaluation = self.evaluation(facts)?;
+        let (mut operations, mut problems) = self.recorded(&evaluation, jobs)?;
         for (i, operation) in self.config.operations.iter().enumerate() {
             let units = evaluation.units(i)?;
             let states = evaluation.states(i, &units.with_any(jobs))?;
@@ -135,12 +141,12 @@ impl Flow {
     /// Returns what is recorded of operations that are not defined, and what cannot be read.
     fn recorded(
         &self,
-        facts: &Facts<'_>,
+        evaluation: &Evaluation<'_>,
         jobs: &RoaringBitmap,
     ) -> Result<(States, Vec<Problem>), FactsError> {
         let (mut operations, mut problems) = (States::new(), Vec::new());
-        for seen in self.sidecars.look(facts, jobs)?.iter() {
-            let records = match &seen.says {
+        for (job, says) in evaluation.look(jobs)? {
+            let records = match &says {
                 Says::Records(records) => records,
                 Says::Nothing(problem) => {
                     problems.push(Problem::clone(problem));
@@ -151,7 +157,7 @@ impl Flow {
                 let state = summary.stage.state();
                 if let Some(state) = state.filter(|_| self.config.operation(name).is_none()) {
                     let of_operation = operations.entry(name.clone()).or_default();
-                    of_operation.entry(state).or_default().insert(seen.job);
+                    of_operation.entry(state).or_default().insert(job);
                 }
             }
         }

@@ -6,14 +6,15 @@ mod commands;
 mod evaluate;
 mod files;
 mod flow;
+mod folders;
 mod ledger;
 mod marks;
 mod record;
 mod resources;
 mod run;
 mod sidecar;
-mod sidecars;
 mod state;
+mod summary;
 mod units;
 
 pub use evaluate::{Evaluation, OperationStates};
@@ -26,6 +27,6 @@ pub use run::{
     ScopeError, eligible,
 };
 pub use sidecar::{FLOW_FILE, Sidecar, SidecarError};
-pub use sidecars::Summary;
 pub use state::{FlowState, UnknownFlowState};
+pub use summary::Summary;
 pub use units::{Aggregate, UnitIdx, Units, aggregate_id};

@@ -24,6 +24,15 @@ pub enum Stage {
 }
 
 impl Stage {
+    /// All, in their order.
+    pub(super) const ALL: [Self; 5] = [
+        Self::Queued,
+        Self::Running,
+        Self::Interrupted,
+        Self::Failed,
+        Self::Completed,
+    ];
+
     /// Executions that ended are told apart by their time, not by their stage.
     fn rank(self) -> u8 {
         match self {

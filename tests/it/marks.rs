@@ -39,7 +39,7 @@ impl Marked {
             labels: labels.iter().map(filter).collect(),
             ..ProjectConfig::default()
         };
-        let flow = Flow::new(&workspace, &config, Duration::ZERO);
+        let flow = Flow::new(&workspace, None, &config, Duration::ZERO);
         let catalog = Catalog::load(&workspace, None, now(), &Silent).unwrap();
         Self {
             root,

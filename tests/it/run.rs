@@ -528,3 +528,65 @@ fn exec_asks_no_condition() {
     assert_eq!(flow.state(1, "never"), "completed");
     assert_eq!(flow.env.run(&flow.root, &["exec", "nothing"]).code, Some(2));
 }
+
+/// What was seen in folders is kept in a file; it is never believed for too long.
+#[test]
+fn what_was_seen_is_good_as_long_as_nothing_changes() {
+    let config = [
+        operation("made", "false", "post = 'file(\"out\")'"),
+        operation("linked", "false", "post = 'file(\"link\")'"),
+    ];
+    let flow = Workflow::new(300, &config.concat());
+    let count = |name: &str| {
+        let ran = flow.run(&["--dry-run", "-o", name]);
+        ran.success()
+            .lines()
+            .filter(|line| line.starts_with("# "))
+            .count()
+    };
+    let counts = || (count("made"), count("linked"));
+    let settle = || std::thread::sleep(Duration::from_millis(150));
+    let seen = flow.root.join(".sweepfs/folders");
+    settle();
+    assert_eq!(counts(), (300, 300));
+    fs::write(flow.root.join("target"), "").unwrap();
+    for job in 0..200 {
+        fs::write(flow.jobs[job].join("out"), "").unwrap();
+        std::os::unix::fs::symlink("../../target", flow.jobs[job].join("link")).unwrap();
+    }
+    for _ in 0..2 {
+        assert_eq!(counts(), (100, 100));
+        settle();
+    }
+    // Where a link leads can change without its folder.
+    fs::remove_file(flow.root.join("target")).unwrap();
+    assert_eq!(counts(), (100, 300));
+    for job in 0..50 {
+        fs::remove_file(flow.jobs[job].join("out")).unwrap();
+    }
+    assert_eq!(counts(), (150, 300));
+    let sidecar = r#"{"version": 1, "operations": {"made": {"state": "failed", "attempt": 1, "failures": 1}}}"#;
+    fs::write(flow.jobs[299].join("sweepfs_flow.json"), sidecar).unwrap();
+    for _ in 0..2 {
+        assert_eq!(count("made"), 149);
+        settle();
+    }
+    // In place, so that its folder does not change.
+    fs::write(
+        flow.jobs[299].join("sweepfs_flow.json"),
+        sidecar.replace("failed", "queued"),
+    )
+    .unwrap();
+    assert_eq!(count("made"), 149);
+    fs::write(flow.jobs[299].join("sweepfs_flow.json"), "{\"version\": 1}").unwrap();
+    assert_eq!(count("made"), 150);
+    fs::remove_dir_all(&flow.jobs[298]).unwrap();
+    assert_eq!(count("made"), 149);
+    let bytes = fs::read(&seen).unwrap();
+    for at in [0, 9, 20, bytes.len() / 2, bytes.len() - 1] {
+        let mut damaged = bytes.clone();
+        damaged[at] ^= 0x55;
+        fs::write(&seen, &damaged[..bytes.len() - at % 7]).unwrap();
+        assert_eq!(count("made"), 149, "{at}");
+    }
+}

@@ -51,9 +51,9 @@ impl Swept {
     fn ask<T>(&self, ask: impl Fn(&Facts<'_>, &Evaluation<'_>) -> Result<T, FactsError>) -> T {
         let now = time_ns(SystemTime::now());
         let catalog = Catalog::load(&self.workspace, None, now, &Silent).unwrap();
-        let flow = Flow::new(&self.workspace, &self.config, Duration::ZERO);
+        let flow = Flow::new(&self.workspace, None, &self.config, Duration::ZERO);
         let live = LiveFacts::new(&self.workspace, None);
-        let question = |facts: &Facts<'_>| ask(facts, &flow.evaluation(facts));
+        let question = |facts: &Facts<'_>| ask(facts, &flow.evaluation(facts).unwrap());
         live.ask(&catalog.snapshot(), now, 0, question).unwrap().0
     }
 

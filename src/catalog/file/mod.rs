@@ -26,7 +26,7 @@ use super::codec::{Damage, Decoder, Encoder, Result};
 use super::index::Entry;
 use crate::fsx::Stamp;
 use crate::pyjson::Value;
-use crate::statepoint::{JobId, Key};
+use crate::statepoint::Key;
 
 const MAGIC: &[u8; 8] = b"sweepfs\n";
 
@@ -81,7 +81,7 @@ impl Header {
         encoder.u32(VERSION);
         encoder.u32(self.kind);
         encoder.u8(u8::from(self.listed_at.is_some()));
-        encode_stamp(&mut encoder, &self.listed_at.unwrap_or_default());
+        encoder.stamp(&self.listed_at.unwrap_or_default());
         encoder.u32(self.n_entries);
         encoder.u64(self.contents_at);
         encoder.u64(self.contents_bytes);
@@ -102,7 +102,7 @@ impl Header {
         }
         let kind = decoder.u32()?;
         let listed = decoder.u8()? != 0;
-        let stamp = decode_stamp(&mut decoder)?;
+        let stamp = decoder.stamp()?;
         let header = Self {
             kind,
             listed_at: listed.then_some(stamp),
@@ -116,27 +116,6 @@ impl Header {
         }
         Ok(header)
     }
-}
-
-pub(super) fn encode_stamp(encoder: &mut Encoder, stamp: &Stamp) {
-    encoder.i64(stamp.modified);
-    encoder.i64(stamp.changed);
-    encoder.u64(stamp.inode);
-    encoder.u64(stamp.size_bytes);
-}
-
-pub(super) fn decode_stamp(decoder: &mut Decoder<'_>) -> Result<Stamp> {
-    Ok(Stamp {
-        modified: decoder.i64()?,
-        changed: decoder.i64()?,
-        inode: decoder.u64()?,
-        size_bytes: decoder.u64()?,
-    })
-}
-
-pub(super) fn decode_id(decoder: &mut Decoder<'_>) -> Result<JobId> {
-    let bytes = decoder.take(JobId::LEN / 2)?;
-    Ok(JobId::from_bytes(bytes.try_into().expect("16 bytes")))
 }
 
 /// Where the jobs of a value are.

@@ -4,6 +4,7 @@ use crate::catalog::index::{Gathered, Index, Part};
 use crate::filter::Test;
 use crate::pyjson::parse;
 use crate::report::Problem;
+use crate::statepoint::JobId;
 use proptest::prelude::*;
 use roaring::RoaringBitmap;
 use std::fs::File;

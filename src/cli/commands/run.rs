@@ -36,7 +36,7 @@ pub(in crate::cli) fn run(context: &Context<'_>, args: &RunArgs) -> Result<Exit,
     let mut exit = Exit::Done;
     let mut plan = || {
         let found = context.ask(&project.workspace, &selection, |facts, jobs| {
-            let evaluation = project.flow.evaluation(facts);
+            let evaluation = project.flow.evaluation(facts)?;
             let planned = eligible(&project.flow, &evaluation, &operations, jobs, args.retry)?;
             Ok((planned, evaluation.problems()))
         })?;
@@ -93,7 +93,12 @@ impl Loaded {
         let project = context.project()?;
         let config = ProjectConfig::read(&project.root().join(PROJECT_FILE))?;
         let workspace = project.workspace();
-        let flow = Flow::new(&workspace, &config, Duration::ZERO);
+        let flow = Flow::new(
+            &workspace,
+            Some(context.store(&workspace)),
+            &config,
+            Duration::ZERO,
+        );
         let prepared = Prepared::all(flow.config()).map_err(CliError::failed)?;
         Ok(Self {
             workspace,
@@ -158,7 +163,7 @@ impl Loaded {
         }
         let selection = Selection::new(context, &args.selection, &[], &[])?;
         let found = context.ask(&self.workspace, &selection, |facts, jobs| {
-            let evaluation = self.flow.evaluation(facts);
+            let evaluation = self.flow.evaluation(facts)?;
             let units: &Units = evaluation.units(operation)?;
             let chosen = units.with_all(jobs).into_iter();
             let ids = chosen.map(|unit| units.ids(unit, facts));

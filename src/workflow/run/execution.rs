@@ -11,7 +11,7 @@ use crate::template::{Scope, Template};
 use crate::workflow::ledger::Ledger;
 use crate::workflow::record::{Record, Stage};
 use crate::workflow::sidecar::SidecarError;
-use crate::workflow::sidecars::Summary;
+use crate::workflow::summary::Summary;
 use std::fs::File;
 use std::io::Write;
 use std::path::{Path, PathBuf};

@@ -11,8 +11,8 @@ pub use scope::ScopeError;
 
 use super::evaluate::Evaluation;
 use super::flow::Flow;
-use super::sidecars::Summary;
 use super::state::FlowState;
+use super::summary::Summary;
 use super::units::Units;
 use crate::catalog::{FactsError, Store};
 use crate::exec::Machine;
