@@ -96,6 +96,7 @@ pub(super) enum Command {
     Doctor(DoctorArgs),
     Run(RunArgs),
     Exec(ExecArgs),
+    Workflow(WorkflowArgs),
     Help(HelpArgs),
     #[command(hide = true)]
     Serve(ServeArgs),
@@ -558,6 +559,34 @@ pub(super) struct RunArgs {
     /// Print what would be executed, and change nothing.
     #[arg(long, alias = "pretend")]
     pub(super) dry_run: bool,
+}
+
+/// Begin, check and draw the workflow in `sweepfs.toml`.
+#[derive(Debug, ClapArgs)]
+#[command(after_help = "Examples:
+  sweepfs workflow init
+  sweepfs workflow check
+  sweepfs workflow graph --dot | dot -T svg > workflow.svg")]
+pub(super) struct WorkflowArgs {
+    #[command(subcommand)]
+    pub(super) command: WorkflowCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum WorkflowCommand {
+    /// Write a `sweepfs.toml` to begin with.
+    Init,
+    /// Look for mistakes: in the file, and in commands and resources as some jobs would have them.
+    Check,
+    Graph(WorkflowGraphArgs),
+}
+
+/// Draw which operation comes after which.
+#[derive(Debug, ClapArgs)]
+pub(super) struct WorkflowGraphArgs {
+    /// Write it in the language of Graphviz.
+    #[arg(long)]
+    pub(super) dot: bool,
 }
 
 /// In which order executions are begun.

@@ -73,6 +73,7 @@ fn run(args: Args, term: &Term) -> Result<Exit, CliError> {
         Command::Doctor(args) => commands::doctor::run(&context, &args),
         Command::Run(args) => commands::run::run(&context, &args),
         Command::Exec(args) => commands::run::exec(&context, &args),
+        Command::Workflow(args) => commands::workflow::run(&context, &args),
         Command::Serve(args) => commands::mount::serve(&context, &args),
         Command::Watchdog(args) => commands::mount::watchdog(&args),
     }

@@ -1,7 +1,7 @@
 //! Conditions of operations: filters, and what they cannot ask.
 
 use super::error::FilterError;
-use super::expr::Expr;
+use super::expr::{Expr, Field};
 use super::functions::Function;
 use super::lexer::{Operator, Result};
 use super::parse::{self, Parser, Probes};
@@ -67,6 +67,15 @@ impl Condition {
         let mut probes = Vec::new();
         self.expr.push_probes(&mut probes);
         probes
+    }
+
+    /// Returns the fields that are tested, sorted, each once.
+    pub fn fields(&self) -> Vec<Field> {
+        let mut fields = Vec::new();
+        self.expr.push_fields(&mut fields);
+        fields.sort();
+        fields.dedup();
+        fields
     }
 
     /// Returns the operations that it waits for.

@@ -75,7 +75,9 @@ impl Expr {
             Self::Probe(never) => match *never {},
         }
     }
+}
 
+impl<P> Expr<P> {
     /// Appends the fields that are tested, as often as they are.
     pub(super) fn push_fields(&self, fields: &mut Vec<Field>) {
         match self {
@@ -84,12 +86,10 @@ impl Expr {
             }
             Self::Not(part) => part.push_fields(fields),
             Self::Test(field, _) => fields.push(field.clone()),
-            Self::Probe(never) => match *never {},
+            Self::Probe(_) => {}
         }
     }
-}
 
-impl<P> Expr<P> {
     /// Makes one condition of several that must all hold.
     pub(super) fn all(mut parts: Vec<Self>) -> Self {
         match parts.pop() {

@@ -2,11 +2,13 @@
 //!
 //! Every job directory may hold a sidecar, [`FLOW_FILE`], that says what was executed there.
 
+mod check;
 mod commands;
 mod evaluate;
 mod files;
 mod flow;
 mod folders;
+mod graph;
 mod ledger;
 mod marks;
 mod record;
@@ -17,8 +19,10 @@ mod state;
 mod summary;
 mod units;
 
+pub use check::{Finding, check_rendering, check_syntax};
 pub use evaluate::{Evaluation, OperationStates};
 pub use flow::Flow;
+pub use graph::Graph;
 pub use marks::{Marks, OperationMarks};
 pub use record::{Record, Stage};
 pub use resources::{ResourceError, ResourceTemplates, Resources};

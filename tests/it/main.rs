@@ -27,3 +27,4 @@ mod tidy;
 mod tools;
 mod vectors;
 mod view_links;
+mod workflow;

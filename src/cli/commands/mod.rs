@@ -18,3 +18,4 @@ pub(super) mod table;
 pub(super) mod unmount;
 pub(super) mod update_cache;
 pub(super) mod view;
+pub(super) mod workflow;

@@ -8,6 +8,7 @@ mod watch;
 pub use execution::{Ended, Outcome};
 pub use prepared::{PrepareError, Prepared};
 pub use scope::ScopeError;
+pub(super) use scope::scope;
 
 use super::evaluate::Evaluation;
 use super::flow::Flow;

@@ -20,7 +20,7 @@ pub enum ScopeError {
 
 /// Describes an execution: `job`, `sp` and `doc` of the first job, `jobs`, `project`, `operation`
 /// and `aggregate`.
-pub(super) fn scope(
+pub(in crate::workflow) fn scope(
     workspace: &Workspace,
     operation: &OperationConfig,
     planned: &Planned,

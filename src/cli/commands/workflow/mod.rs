@@ -1,0 +1,17 @@
+//! `sweepfs workflow`
+
+mod check;
+mod graph;
+mod init;
+
+use crate::cli::args::{WorkflowArgs, WorkflowCommand};
+use crate::cli::context::Context;
+use crate::cli::error::{CliError, Exit};
+
+pub(in crate::cli) fn run(context: &Context<'_>, args: &WorkflowArgs) -> Result<Exit, CliError> {
+    match &args.command {
+        WorkflowCommand::Init => init::run(context),
+        WorkflowCommand::Check => check::run(context),
+        WorkflowCommand::Graph(args) => graph::run(context, args),
+    }
+}
