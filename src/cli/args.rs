@@ -6,6 +6,7 @@ use super::selection::SelectionArgs;
 use crate::catalog::SchemaStyle;
 use crate::config::LeafStyle;
 use crate::term::Colour;
+use crate::workflow::FlowState;
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -97,6 +98,7 @@ pub(super) enum Command {
     Run(RunArgs),
     Exec(ExecArgs),
     Workflow(WorkflowArgs),
+    Status(StatusArgs),
     Help(HelpArgs),
     #[command(hide = true)]
     Serve(ServeArgs),
@@ -624,4 +626,55 @@ pub(super) struct ExecArgs {
     /// Print what would be executed, and change nothing.
     #[arg(long, alias = "pretend")]
     pub(super) dry_run: bool,
+}
+
+/// Show how far the operations are with the jobs.
+#[derive(Debug, ClapArgs)]
+#[command(after_help = "Examples:
+  sweepfs status
+  sweepfs status --details --only failed,unknown
+  sweepfs status -o simulate -p angle doc.distance -f 'velocity>=8'
+  sweepfs status --watch 5
+
+States: completed, running, queued, eligible (can be run), failed, waiting (for its preconditions),
+unknown (something that decides cannot be read; the exit code is 3 then).")]
+pub(super) struct StatusArgs {
+    #[command(flatten)]
+    pub(super) operations: OperationArgs,
+    #[command(flatten)]
+    pub(super) selection: SelectionArgs,
+    /// Show a row per job or aggregate, too.
+    #[arg(short, long)]
+    pub(super) details: bool,
+    /// Show these parameters of each job in place of its path, or all that vary; with `doc.`
+    /// results.
+    #[arg(short, long, value_name = "KEY", num_args = 0..)]
+    pub(super) parameters: Option<Vec<String>>,
+    /// Only what is in one of these states.
+    #[arg(long, value_name = "STATE", value_delimiter = ',')]
+    pub(super) only: Vec<FlowState>,
+    /// Show at most N rows of a table of details.
+    #[arg(short = 'n', long, value_name = "N")]
+    pub(super) limit: Option<usize>,
+    /// Show it again every so many seconds, until Ctrl-C [default: 2].
+    #[arg(short, long, value_name = "SECONDS", num_args = 0..=1, default_missing_value = "2", value_parser = parse_pause)]
+    pub(super) watch: Option<f64>,
+    /// Print one JSON object.
+    #[arg(long)]
+    pub(super) json: bool,
+    /// Print Markdown tables.
+    #[arg(long, conflicts_with = "json")]
+    pub(super) markdown: bool,
+}
+
+impl StatusArgs {
+    pub(super) fn has_details(&self) -> bool {
+        self.details || self.parameters.is_some()
+    }
+}
+
+fn parse_pause(text: &str) -> Result<f64, String> {
+    let pause = text.parse::<f64>().ok();
+    let pause = pause.filter(|seconds| (0.1..=86_400.0).contains(seconds));
+    pause.ok_or_else(|| "it must be between 0.1 and 86400 seconds".to_owned())
 }

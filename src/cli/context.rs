@@ -99,6 +99,26 @@ impl<'a> Context<'a> {
         Ok(exit)
     }
 
+    /// Returns how many columns there are for data; `None` if nothing needs to be cut, because it
+    /// goes to a file or a program.
+    pub(super) fn width(&self) -> Option<usize> {
+        let asked = std::env::var("COLUMNS").ok();
+        let asked = asked.and_then(|columns| columns.parse().ok());
+        asked.filter(|&columns| columns > 0).or_else(|| {
+            let size = rustix::termios::tcgetwinsize(std::io::stdout()).ok()?;
+            Some(usize::from(size.ws_col)).filter(|&columns| columns > 0)
+        })
+    }
+
+    /// Tells whether the locale has more than ASCII.
+    pub(super) fn has_unicode(&self) -> bool {
+        let value = |name: &&str| std::env::var(name).is_ok_and(|value| !value.is_empty());
+        let decides = ["LC_ALL", "LC_CTYPE", "LANG"].into_iter().find(value);
+        let locale = decides.and_then(|name| std::env::var(name).ok());
+        let locale = locale.unwrap_or_default().to_ascii_lowercase();
+        locale.contains("utf-8") || locale.contains("utf8")
+    }
+
     /// Makes a path absolute, from the current directory.
     pub(super) fn absolute(&self, path: &Path) -> Result<PathBuf, CliError> {
         Ok(std::path::absolute(path)?)

@@ -74,6 +74,7 @@ fn run(args: Args, term: &Term) -> Result<Exit, CliError> {
         Command::Run(args) => commands::run::run(&context, &args),
         Command::Exec(args) => commands::run::exec(&context, &args),
         Command::Workflow(args) => commands::workflow::run(&context, &args),
+        Command::Status(args) => commands::status::run(&context, &args),
         Command::Serve(args) => commands::mount::serve(&context, &args),
         Command::Watchdog(args) => commands::mount::watchdog(&args),
     }

@@ -2,9 +2,11 @@
 //!
 //! Data goes to standard output, everything else to standard error. Only this module prints.
 
+mod grid;
 mod progress;
 mod table;
 
+pub use grid::{Cell, Grid, Tone, cut_middle};
 pub use progress::ProgressObserver;
 pub use table::Table;
 
@@ -31,6 +33,7 @@ pub struct Term {
     talk: Mutex<Box<dyn Write + Send>>,
     quiet: bool,
     progress: bool,
+    coloured: bool,
 }
 
 impl std::fmt::Debug for Term {
@@ -60,7 +63,24 @@ impl Term {
             talk: Mutex::new(Box::new(anstream::AutoStream::new(io::stderr(), choice))),
             quiet,
             progress: progress && !quiet && io::stderr().is_terminal(),
+            coloured: match colour {
+                Colour::Auto => {
+                    anstream::AutoStream::choice(&io::stdout()) != anstream::ColorChoice::Never
+                }
+                Colour::Always => true,
+                Colour::Never => false,
+            },
         }
+    }
+
+    /// Tells whether data may be coloured.
+    pub fn is_coloured(&self) -> bool {
+        self.coloured
+    }
+
+    /// Tells whether data goes to a terminal.
+    pub fn is_terminal(&self) -> bool {
+        io::stdout().is_terminal()
     }
 
     /// Prints a line of data.

@@ -64,6 +64,17 @@ impl Paths {
         self.components_at(self.order[i])
     }
 
+    /// Returns the jobs with their paths as texts, without the leaf, in the order of listing.
+    pub fn texts(&self) -> impl Iterator<Item = (JobIdx, String)> + '_ {
+        (0..self.len()).map(|i| {
+            let components = self.components(i).iter().filter(|&&name| name != LEAF_NAME);
+            let names: Vec<_> = components
+                .map(|&name| String::from_utf8_lossy(self.names.get(name)))
+                .collect();
+            (self.job(i), names.join("/"))
+        })
+    }
+
     /// Returns the components of the path of the job at a position in the selection.
     pub(super) fn components_at(&self, position: u32) -> &[NameIdx] {
         let position = position as usize;

@@ -92,11 +92,14 @@ impl Flow {
         })
     }
 
-    /// Returns the labels, sorted, and the jobs that have each.
-    pub fn labels(&self, facts: &Facts<'_>) -> Result<Vec<(String, RoaringBitmap)>, FactsError> {
-        let all = facts.all();
+    /// Returns the labels, sorted, and those of some jobs that have each.
+    pub fn labels(
+        &self,
+        facts: &Facts<'_>,
+        jobs: &RoaringBitmap,
+    ) -> Result<Vec<(String, RoaringBitmap)>, FactsError> {
         let select = |(name, filter): (&String, &Filter)| {
-            let jobs = facts.select(filter, &all)?;
+            let jobs = facts.select(filter, jobs)?;
             Ok((name.clone(), jobs))
         };
         self.labels.iter().map(select).collect()
@@ -105,10 +108,7 @@ impl Flow {
     /// Returns all that is known of some jobs: labels, and how far operations are, also those that
     /// were executed but are defined no more.
     pub fn marks(&self, facts: &Facts<'_>, jobs: &RoaringBitmap) -> Result<Marks, FactsError> {
-        let mut labels = self.labels(facts)?;
-        labels
-            .iter_mut()
-            .for_each(|(_, of_label)| *of_label &= jobs);
+        let labels = self.labels(facts, jobs)?;
         let evaluation = self.evaluation(facts)?;
         let (mut operations, mut problems) = self.recorded(&evaluation, jobs)?;
         for (i, operation) in self.config.operations.iter().enumerate() {

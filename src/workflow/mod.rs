@@ -16,6 +16,7 @@ mod resources;
 mod run;
 mod sidecar;
 mod state;
+mod status;
 mod summary;
 mod units;
 
@@ -32,5 +33,6 @@ pub use run::{
 };
 pub use sidecar::{FLOW_FILE, Sidecar, SidecarError};
 pub use state::{FlowState, UnknownFlowState};
+pub use status::{OperationStatus, Status};
 pub use summary::Summary;
 pub use units::{Aggregate, UnitIdx, Units, aggregate_id};

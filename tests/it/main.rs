@@ -21,6 +21,7 @@ mod run;
 mod semantics;
 mod signac;
 mod states;
+mod status;
 mod stress;
 mod template;
 mod tidy;

@@ -14,6 +14,7 @@ pub(super) mod mounts;
 pub(super) mod run;
 pub(super) mod schema;
 pub(super) mod statepoint;
+pub(super) mod status;
 pub(super) mod table;
 pub(super) mod unmount;
 pub(super) mod update_cache;

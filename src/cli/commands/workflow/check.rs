@@ -19,9 +19,14 @@ pub(super) fn run(context: &Context<'_>) -> Result<Exit, CliError> {
     let mut unknown = Vec::new();
     if findings.is_empty() {
         let workspace = project.workspace();
-        let flow = Flow::new(&workspace, &config, Duration::ZERO);
+        let flow = Flow::new(
+            &workspace,
+            Some(context.store(&workspace)),
+            &config,
+            Duration::ZERO,
+        );
         let found = context.ask(&workspace, &Selection::default(), |facts, jobs| {
-            let rendering = check_rendering(&flow, &flow.evaluation(facts))?;
+            let rendering = check_rendering(&flow, &flow.evaluation(facts)?)?;
             Ok((rendering, unknown_keys(facts, keys(&config), jobs)?))
         })?;
         (findings, unknown) = found.answer;
