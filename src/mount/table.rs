@@ -154,6 +154,8 @@ fn unmount(mountpoint: &Path, flags: UnmountFlags, options: &[&str]) -> Result<(
     match rustix::mount::unmount(mountpoint, flags | UnmountFlags::NOFOLLOW) {
         Ok(()) => return Ok(()),
         Err(rustix::io::Errno::PERM) => {}
+        // Its watchdog, or another command, was faster.
+        Err(rustix::io::Errno::INVAL) if mounted_at(mountpoint)?.is_none() => return Ok(()),
         Err(error) => return Err(fail(std::io::Error::from(error).to_string())),
     }
     let helper = find_fusermount().ok_or_else(|| fail("fusermount3 was not found".to_owned()))?;

@@ -184,7 +184,9 @@ fn mount_and_link_end_together() {
     let real = closed.mount("views");
     kill(closed.daemon(), "TERM");
     wait_until("the end", || !views.is_symlink() && !views.exists());
-    assert!(!is_mounted(&real) && !real.exists());
+    wait_until("the end of the mount", || {
+        !is_mounted(&real) && !real.exists()
+    });
     closed.run(&["mount", "--idle-unmount", "1s"]).success();
     assert!(views.is_symlink());
     wait_until("the idle end", || !views.is_symlink() && !views.exists());
