@@ -8,6 +8,7 @@ from pathlib import Path
 from benchlib.text import log
 
 SIGNAC_VERSION = "2.4.1"
+FLOW_VERSION = "0.29.1"
 ROW_VERSION = "1.1.0"
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "sweepfs"
 TEST_VENV = CACHE / "test-venv"
@@ -33,9 +34,11 @@ products = ["analyze.out"]
 class Peers:
     """The peers' programs, `None` for one that is not to be had; says why in `skipped`."""
 
-    def __init__(self, parent, wanted):
+    def __init__(self, parent, wanted, with_flow=False):
         self.skipped = []
-        self.signac = self.row = None
+        self.signac = self.row = self.flow = None
+        if wanted and with_flow:
+            self.flow = self.had(f"signac-flow {FLOW_VERSION}", install_flow, parent)
         if wanted:
             self.signac = self.had(f"signac {SIGNAC_VERSION}", install_signac, parent)
             self.row = self.had(f"row {ROW_VERSION}", install_row, parent)
@@ -63,6 +66,17 @@ def install_signac(parent):
     run([sys.executable, "-m", "venv", "--clear", venv])
     run([venv / "bin" / "pip", "install", "--quiet", "--disable-pip-version-check", f"signac=={SIGNAC_VERSION}"])
     return venv / "bin" / "signac"
+
+
+def install_flow(parent):
+    """Returns a Python that knows signac-flow."""
+    venv = parent / "flow"
+    if says([venv / "bin" / "python", "-c", "import flow; print(flow.__version__)"]) != FLOW_VERSION:
+        log(f"installing signac-flow {FLOW_VERSION}")
+        run([sys.executable, "-m", "venv", "--clear", venv])
+        wanted = [f"signac=={SIGNAC_VERSION}", f"signac-flow=={FLOW_VERSION}"]
+        run([venv / "bin" / "pip", "install", "--quiet", "--disable-pip-version-check", *wanted])
+    return venv / "bin" / "python"
 
 
 def install_row(parent):

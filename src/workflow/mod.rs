@@ -28,8 +28,8 @@ pub use marks::{Marks, OperationMarks};
 pub use record::{Record, Stage};
 pub use resources::{ResourceError, ResourceTemplates, Resources};
 pub use run::{
-    Ended, Outcome, Planned, PrepareError, Prepared, RunObserver, RunOptions, RunSummary, Runner,
-    ScopeError, eligible,
+    Ended, Found, Outcome, Planned, PrepareError, Prepared, RunObserver, RunOptions, RunSummary,
+    Runner, ScopeError, eligible,
 };
 pub use sidecar::{FLOW_FILE, Sidecar, SidecarError};
 pub use state::{FlowState, UnknownFlowState};

@@ -26,6 +26,9 @@ use uuid::Uuid;
 /// So many lines of a log are shown of an execution that failed.
 const TAIL_LINES: usize = 10;
 
+/// That is done for so many; the others fail alike, and only their reasons are named.
+const TAILS_MAX: usize = 3;
+
 /// No more of a log is read for that.
 const TAIL_BYTES_MAX: u64 = 16 * 1024;
 
@@ -33,16 +36,17 @@ pub(in crate::cli) fn run(context: &Context<'_>, args: &RunArgs) -> Result<Exit,
     let project = Loaded::new(context)?;
     let operations = args.operations.places(project.flow.config())?;
     let selection = Selection::new(context, &args.selection, &[], &[])?;
-    let mut exit = Exit::Done;
+    let (mut exit, mut n_failed) = (Exit::Done, 0);
     let mut plan = || {
         let found = context.ask(&project.workspace, &selection, |facts, jobs| {
             let evaluation = project.flow.evaluation(facts)?;
-            let planned = eligible(&project.flow, &evaluation, &operations, jobs, args.retry)?;
-            Ok((planned, evaluation.problems()))
+            let found = eligible(&evaluation, &operations, jobs, args.retry)?;
+            Ok((found, evaluation.problems()))
         })?;
-        let (planned, problems) = found.answer;
+        let (eligible, problems) = found.answer;
         exit = found.exit.or(context.report_problems(&problems));
-        Ok(ordered(planned, args.order))
+        n_failed = eligible.n_failed;
+        Ok(ordered(eligible.planned, args.order))
     };
     if args.dry_run {
         let planned = plan()?;
@@ -58,6 +62,14 @@ pub(in crate::cli) fn run(context: &Context<'_>, args: &RunArgs) -> Result<Exit,
         force: false,
     };
     let done = project.execute(context, &options, plan, false)?;
+    if n_failed > 0 {
+        context
+            .term
+            .note(format_args!("what has failed is left alone: {n_failed}"));
+        context
+            .term
+            .hint("`sweepfs run --retry` takes it again, `sweepfs status` shows it");
+    }
     Ok(done.or(exit))
 }
 
@@ -124,6 +136,7 @@ impl Loaded {
             flow: &self.flow,
             verbose: context.verbose > 0,
             with_output,
+            n_failed: AtomicUsize::new(0),
             done: AtomicUsize::new(0),
             total: AtomicUsize::new(0),
         };
@@ -255,6 +268,7 @@ struct Teller<'a> {
     verbose: bool,
     /// Whether the output of each execution is printed.
     with_output: bool,
+    n_failed: AtomicUsize,
     done: AtomicUsize,
     total: AtomicUsize,
 }
@@ -288,7 +302,9 @@ impl Teller<'_> {
                 .warn(format_args!("{name}: interrupted: {reason}")),
             Outcome::Failed => {
                 self.term.warn(format_args!("{name}: failed: {reason}"));
-                if let Some((log, start)) = ended.log.as_ref().filter(|_| !self.with_output) {
+                let n_before = self.n_failed.fetch_add(1, Ordering::Relaxed);
+                let is_shown = !self.with_output && n_before < TAILS_MAX;
+                if let Some((log, start)) = ended.log.as_ref().filter(|_| is_shown) {
                     self.show_tail(log, *start);
                 }
             }
@@ -337,10 +353,6 @@ impl Teller<'_> {
         }
         if summary.limit_reached {
             self.term.note("the limit was reached; more can be done");
-        }
-        if summary.failed > 0 {
-            self.term
-                .hint("`sweepfs run --retry` takes what failed again");
         }
     }
 }

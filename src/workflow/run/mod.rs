@@ -57,22 +57,32 @@ pub struct Planned {
     pub before: Option<Summary>,
 }
 
+/// What can be executed.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Found {
+    /// The executions, in their order.
+    pub planned: Vec<Planned>,
+    /// How many others have failed and are left alone.
+    pub n_failed: usize,
+}
+
 /// Finds what can be executed of some operations: on aggregates all of whose jobs are among some,
 /// in the order of jobs, and for each in that of operations. With `retry` also what has failed.
 pub fn eligible(
-    flow: &Flow,
     evaluation: &Evaluation<'_>,
     operations: &[usize],
     jobs: &RoaringBitmap,
     retry: bool,
-) -> Result<Vec<Planned>, FactsError> {
+) -> Result<Found, FactsError> {
     let mut found = Vec::new();
+    let mut n_failed = 0;
     for &operation in operations {
         let units = evaluation.units(operation)?;
         let states = evaluation.states(operation, &units.with_all(jobs))?;
-        let mut chosen = states.of(FlowState::Eligible);
-        if retry {
-            chosen |= evaluation.ready_again(operation, &states.of(FlowState::Failed))?;
+        let (mut chosen, failed) = (states.of(FlowState::Eligible), states.of(FlowState::Failed));
+        match retry {
+            true => chosen |= evaluation.ready_again(operation, &failed)?,
+            false => n_failed += failed.len() as usize,
         }
         let mut put = |id: String, jobs: Vec<JobId>, unit: u32| {
             found.push(Planned {
@@ -96,13 +106,11 @@ pub fn eligible(
             }
         }
     }
-    debug_assert!(
-        operations
-            .iter()
-            .all(|&i| i < flow.config().operations.len())
-    );
     found.sort_by(|a, b| (&a.id, a.operation).cmp(&(&b.id, b.operation)));
-    Ok(found)
+    Ok(Found {
+        planned: found,
+        n_failed,
+    })
 }
 
 /// What a run tells while it goes on.
