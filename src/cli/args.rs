@@ -563,12 +563,13 @@ pub(super) struct RunArgs {
     pub(super) dry_run: bool,
 }
 
-/// Begin, check and draw the workflow in `sweepfs.toml`.
+/// Begin, check, draw and import the workflow in `sweepfs.toml`.
 #[derive(Debug, ClapArgs)]
 #[command(after_help = "Examples:
   sweepfs workflow init
   sweepfs workflow check
-  sweepfs workflow graph --dot | dot -T svg > workflow.svg")]
+  sweepfs workflow graph --dot | dot -T svg > workflow.svg
+  sweepfs workflow import project.py --output sweepfs.toml")]
 pub(super) struct WorkflowArgs {
     #[command(subcommand)]
     pub(super) command: WorkflowCommand,
@@ -581,6 +582,7 @@ pub(super) enum WorkflowCommand {
     /// Look for mistakes: in the file, and in commands and resources as some jobs would have them.
     Check,
     Graph(WorkflowGraphArgs),
+    Import(WorkflowImportArgs),
 }
 
 /// Draw which operation comes after which.
@@ -589,6 +591,27 @@ pub(super) struct WorkflowGraphArgs {
     /// Write it in the language of Graphviz.
     #[arg(long)]
     pub(super) dot: bool,
+}
+
+/// Make a `sweepfs.toml` of a workflow of signac-flow or row.
+#[derive(Debug, ClapArgs)]
+#[command(
+    after_help = "What has no counterpart is named in comments, and on standard error.
+
+Examples:
+  sweepfs workflow import project.py
+  sweepfs workflow import project.py --python ~/venv/bin/python --output sweepfs.toml
+  sweepfs workflow import workflow.toml"
+)]
+pub(super) struct WorkflowImportArgs {
+    /// The project of signac-flow, a `.py` file, or row's `workflow.toml`.
+    pub(super) file: PathBuf,
+    /// Write to a file, which must not exist [default: standard output].
+    #[arg(long, value_name = "FILE")]
+    pub(super) output: Option<PathBuf>,
+    /// The Python that has signac-flow; imported commands call it, too.
+    #[arg(long, value_name = "PROGRAM", default_value = "python3")]
+    pub(super) python: String,
 }
 
 /// In which order executions are begun.

@@ -29,3 +29,4 @@ mod tools;
 mod vectors;
 mod view_links;
 mod workflow;
+mod workflow_import;

@@ -2,6 +2,7 @@
 
 mod check;
 mod graph;
+mod import;
 mod init;
 
 use crate::cli::args::{WorkflowArgs, WorkflowCommand};
@@ -13,5 +14,6 @@ pub(in crate::cli) fn run(context: &Context<'_>, args: &WorkflowArgs) -> Result<
         WorkflowCommand::Init => init::run(context),
         WorkflowCommand::Check => check::run(context),
         WorkflowCommand::Graph(args) => graph::run(context, args),
+        WorkflowCommand::Import(args) => import::run(context, args),
     }
 }
