@@ -10,6 +10,7 @@ mod catalog;
 mod cli;
 mod docs;
 mod filter;
+mod flow;
 mod marks;
 mod model;
 mod mount;
