@@ -99,6 +99,9 @@ pub(super) enum Command {
     Exec(ExecArgs),
     Workflow(WorkflowArgs),
     Status(StatusArgs),
+    Next(NextArgs),
+    Explain(ExplainArgs),
+    Log(LogArgs),
     Help(HelpArgs),
     #[command(hide = true)]
     Serve(ServeArgs),
@@ -700,4 +703,61 @@ fn parse_pause(text: &str) -> Result<f64, String> {
     let pause = text.parse::<f64>().ok();
     let pause = pause.filter(|seconds| (0.1..=86_400.0).contains(seconds));
     pause.ok_or_else(|| "it must be between 0.1 and 86400 seconds".to_owned())
+}
+
+/// Print what an operation can be executed on: ids, one per line.
+#[derive(Debug, ClapArgs)]
+#[command(after_help = "Examples:
+  sweepfs next simulate
+  sweepfs next simulate -n 1
+  sweepfs next average --jobs")]
+pub(super) struct NextArgs {
+    /// The operation.
+    #[arg(value_name = "OPERATION")]
+    pub(super) operation: String,
+    #[command(flatten)]
+    pub(super) selection: SelectionArgs,
+    /// Only the first N.
+    #[arg(short = 'n', long, value_name = "N")]
+    pub(super) limit: Option<usize>,
+    /// Print the ids of the jobs of an aggregate, on one line, instead of its own.
+    #[arg(long)]
+    pub(super) jobs: bool,
+}
+
+/// Say why an operation is as far as it is with a job: its conditions, and the last execution.
+#[derive(Debug, ClapArgs)]
+#[command(after_help = "Examples:
+  sweepfs explain simulate 42b7
+  sweepfs explain average agg-5020 --json")]
+pub(super) struct ExplainArgs {
+    /// The operation.
+    #[arg(value_name = "OPERATION")]
+    pub(super) operation: String,
+    /// The job, or the aggregate that it is in, by the beginning of its id.
+    #[arg(value_name = "JOB_ID|AGGREGATE_ID")]
+    pub(super) target: String,
+    /// Print one JSON object.
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+/// Print what the last execution of an operation printed.
+#[derive(Debug, ClapArgs)]
+#[command(after_help = "Examples:
+  sweepfs log simulate 42b7
+  sweepfs log simulate 42b7 --follow -n 20")]
+pub(super) struct LogArgs {
+    /// The operation.
+    #[arg(value_name = "OPERATION")]
+    pub(super) operation: String,
+    /// The job, or the aggregate that it is in, by the beginning of its id.
+    #[arg(value_name = "JOB_ID|AGGREGATE_ID")]
+    pub(super) target: String,
+    /// Go on until the execution ends.
+    #[arg(short, long)]
+    pub(super) follow: bool,
+    /// Only the last LINES lines.
+    #[arg(short = 'n', long, value_name = "LINES")]
+    pub(super) lines: Option<usize>,
 }

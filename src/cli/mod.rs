@@ -7,6 +7,7 @@ mod duration;
 mod error;
 mod operations;
 mod selection;
+mod subject;
 
 use crate::term::Term;
 use args::{Args, Command};
@@ -75,6 +76,9 @@ fn run(args: Args, term: &Term) -> Result<Exit, CliError> {
         Command::Exec(args) => commands::run::exec(&context, &args),
         Command::Workflow(args) => commands::workflow::run(&context, &args),
         Command::Status(args) => commands::status::run(&context, &args),
+        Command::Next(args) => commands::next::run(&context, &args),
+        Command::Explain(args) => commands::explain::run(&context, &args),
+        Command::Log(args) => commands::log::run(&context, &args),
         Command::Serve(args) => commands::mount::serve(&context, &args),
         Command::Watchdog(args) => commands::mount::watchdog(&args),
     }

@@ -13,7 +13,7 @@ use roaring::RoaringBitmap;
 const HEADING: &str = "Selecting jobs";
 
 /// The options that select jobs.
-#[derive(Debug, ClapArgs)]
+#[derive(Debug, Default, ClapArgs)]
 pub(super) struct SelectionArgs {
     /// Only jobs that satisfy a filter (`sweepfs help filters`); takes all up to the next option.
     #[arg(short = 'f', long = "filter", value_name = "FILTER", num_args = 1.., help_heading = HEADING)]

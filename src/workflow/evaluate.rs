@@ -106,6 +106,14 @@ impl<'a> Evaluation<'a> {
         })
     }
 
+    pub(super) fn workspace(&self) -> &'a Workspace {
+        self.workspace
+    }
+
+    pub(super) fn config(&self) -> &'a WorkflowConfig {
+        self.config
+    }
+
     /// Returns what is known of the jobs.
     pub fn facts(&self) -> &'a Facts<'a> {
         self.facts
@@ -229,7 +237,7 @@ impl<'a> Evaluation<'a> {
         })
     }
 
-    fn truth(&self, expr: &Expr<Probe>, jobs: &RoaringBitmap) -> Result<Truth> {
+    pub(super) fn truth(&self, expr: &Expr<Probe>, jobs: &RoaringBitmap) -> Result<Truth> {
         if jobs.is_empty() {
             return Ok(Truth::default());
         }

@@ -3,7 +3,9 @@
 use super::commands::Commands;
 use super::evaluate::Evaluation;
 use super::folders::Folders;
+use super::ledger;
 use super::marks::{Marks, OperationMarks};
+use super::record::Record;
 use super::state::FlowState;
 use super::summary::Says;
 use super::units::Units;
@@ -90,6 +92,18 @@ impl Flow {
             }
             Ok(unmet)
         })
+    }
+
+    /// Returns the last execution of an operation, by its place, on an aggregate.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the sidecar cannot be read.
+    pub fn record(&self, operation: usize, id: &str) -> Result<Option<Record>, Problem> {
+        let sidecar = ledger::read(&self.workspace, id);
+        let sidecar = sidecar.map_err(|(path, error)| error.problem(id, path))?;
+        let name = &self.config.operations[operation].name;
+        Ok(sidecar.and_then(|mut sidecar| sidecar.records.remove(name)))
     }
 
     /// Returns the labels, sorted, and those of some jobs that have each.

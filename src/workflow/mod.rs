@@ -5,6 +5,7 @@
 mod check;
 mod commands;
 mod evaluate;
+mod explain;
 mod files;
 mod flow;
 mod folders;
@@ -23,11 +24,12 @@ mod units;
 
 pub use check::{Finding, check_rendering, check_syntax};
 pub use evaluate::{Evaluation, OperationStates};
+pub use explain::{ExplainedCondition, ExplainedPart, Explanation};
 pub use flow::Flow;
 pub use graph::Graph;
 pub use import::{FlowImport, ImportError, Imported, from_row};
 pub use marks::{Marks, OperationMarks};
-pub use record::{Record, Stage};
+pub use record::{INTERRUPTIONS_MAX, Record, Stage};
 pub use resources::{ResourceError, ResourceTemplates, Resources};
 pub use run::{
     Ended, Found, Outcome, Planned, PrepareError, Prepared, RunObserver, RunOptions, RunSummary,

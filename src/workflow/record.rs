@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 /// Ends without a verdict in a row after which an execution counts as failed.
-pub(super) const INTERRUPTIONS_MAX: u32 = 3;
+pub const INTERRUPTIONS_MAX: u32 = 3;
 
 /// How far an execution has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]

@@ -89,6 +89,14 @@ impl Units {
         }
     }
 
+    /// Returns the id of an aggregate.
+    pub fn id(&self, unit: UnitIdx, facts: &Facts<'_>) -> Result<String, FactsError> {
+        Ok(match self {
+            Self::Jobs(_) => aggregate_id(&self.ids(unit, facts)?),
+            Self::Aggregates(aggregates) => aggregates[unit as usize].id.clone(),
+        })
+    }
+
     /// Returns the ids of the jobs in an aggregate, in their order.
     pub fn ids(&self, unit: UnitIdx, facts: &Facts<'_>) -> Result<Vec<JobId>, FactsError> {
         let jobs = match self {

@@ -9,6 +9,7 @@ mod by;
 mod catalog;
 mod cli;
 mod docs;
+mod explain;
 mod filter;
 mod flow;
 mod marks;
