@@ -568,7 +568,7 @@ fn filters_are_components() {
 #[test]
 fn labels_and_states() {
     promise(
-        "`label/` has a folder for every label of `sweepfs.toml`, and `status/` one for every operation and state that `sweepfs_flow.json` files tell of; below them are the jobs by their default path.",
+        "`label/` has a folder for every label of `sweepfs.toml`, and `status/` one for every operation and state that a job is in; below them are the jobs by their default path.",
     );
     promise(
         "What depends on documents, labels or states is looked at again when it is asked for, if it is older than 0.3 seconds; so a change shows within a second.",
@@ -596,6 +596,81 @@ fn labels_and_states() {
     env.run(&root, &["document", &other, "-d", "far"]);
     std::fs::remove_file(root.join("workspace").join(&id).join("sweepfs_flow.json")).unwrap();
     wait_until("no state", || listed(&views, "status").is_empty());
+}
+
+#[test]
+fn states_follow_conditions() {
+    promise(
+        "The states are those of `sweepfs status`: conditions decide, and executions where these leave it open. A file that appears or vanishes moves its job within a second. A job is in the state of the aggregate that it belongs to.",
+    );
+    promise(
+        "An operation that was executed but is not in `sweepfs.toml` is shown as the `sweepfs_flow.json` files tell.",
+    );
+    let Some((env, root, views)) = mounted() else {
+        return;
+    };
+    let config = "
+        [[operation]]
+        name = \"make\"
+        command = \"true\"
+        post = 'file(\"out/*.csv\")'
+        [[operation]]
+        name = \"join\"
+        command = \"true\"
+        pre = 'after(\"make\")'
+        aggregate = { all = true }
+    ";
+    std::fs::write(root.join("sweepfs.toml"), config).unwrap();
+    wait_until("the operations", || {
+        listed(&views, "status") == "make join " || listed(&views, "status") == "join make "
+    });
+    // What has just been listed may be gone.
+    let ls = |dir: &str| {
+        let entries = std::fs::read_dir(views.join("status").join(dir))
+            .into_iter()
+            .flatten();
+        let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        names.collect::<Vec<_>>()
+    };
+    let states = |operation: &str| {
+        let states = ls(operation).into_iter().map(|state| {
+            let jobs = ls(&format!("{operation}/{state}/a"));
+            format!("{state}: {} ", jobs.join(" "))
+        });
+        states.collect::<String>()
+    };
+    assert_eq!(states("make"), "eligible: 1 2 ");
+    assert_eq!(states("join"), "waiting: 1 2 ");
+    let job = views.join("view/a/1/job");
+    std::fs::create_dir(job.join("out")).unwrap();
+    let move_it = |_| {
+        std::fs::write(job.join("out/x.csv"), "").unwrap();
+        let there = wait_until("the first", || {
+            states("make") == "eligible: 2 completed: 1 "
+        });
+        std::fs::remove_file(job.join("out/x.csv")).unwrap();
+        let back = wait_until("its loss", || states("make") == "eligible: 1 2 ");
+        there.max(back)
+    };
+    // A machine may be busy with something else for a second, but not always.
+    let took = (0..5).map(move_it).min().unwrap();
+    assert!(took.as_secs_f64() < 1.0, "{took:?}");
+    std::fs::write(job.join("out/x.csv"), "").unwrap();
+    std::fs::create_dir(views.join("view/a/2/job/out")).unwrap();
+    std::fs::write(views.join("view/a/2/job/out/y.csv"), "").unwrap();
+    wait_until("both", || states("join") == "eligible: 1 2 ");
+    let counted = env.run(&root, &["status", "--json"]).success().to_owned();
+    assert!(
+        counted.contains("\"eligible\": 1, \"failed\": 0"),
+        "{counted}"
+    );
+    std::fs::write(
+        job.join("sweepfs_flow.json"),
+        r#"{"version": 1, "operations": {"make": {"state": "failed"}, "old": {"state": "failed"}}}"#,
+    )
+    .unwrap();
+    wait_until("what is defined no more", || states("old") == "failed: 1 ");
+    assert_eq!(states("make"), "completed: 1 2 ");
 }
 
 #[test]
