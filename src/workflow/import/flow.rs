@@ -212,7 +212,7 @@ impl Code<'_> {
             Some(Directive::Value(Value::String(executable))) => executable.as_str(),
             _ => &self.python,
         };
-        operation.command = self.command(flow, python);
+        operation.command = launcher(flow, &mut operation) + &self.command(flow, python);
         operation.in_job = flow.with_job && flow.template.is_some();
         operation.aggregate = flow
             .aggregator
@@ -377,6 +377,19 @@ impl Code<'_> {
     }
 }
 
+/// Returns what flow puts before the command.
+fn launcher(flow: &FlowOperation, operation: &mut Operation) -> String {
+    let mut launcher = String::new();
+    if is_set(&flow.directives, "omp_num_threads") {
+        launcher.push_str("export OMP_NUM_THREADS={{ threads }}; ");
+    }
+    if is_set(&flow.directives, "nranks") {
+        launcher.push_str("mpiexec -n {{ processes }} ");
+        operation.comment("Clusters may have another launcher than mpiexec, such as srun.");
+    }
+    launcher
+}
+
 /// Returns the name of the function of Python that a condition asks.
 fn python_in(condition: &FlowCondition) -> Option<&str> {
     match condition {
@@ -418,9 +431,15 @@ fn aggregate(flow: &Aggregator, notes: &mut Vec<String>) -> Aggregate {
     }
 }
 
+/// Tells whether a directive asks for something.
+fn is_set(directives: &BTreeMap<String, Directive>, key: &str) -> bool {
+    let directive = directives.get(key);
+    directive.is_some_and(|directive| !matches!(resource("", directive), Some(None)))
+}
+
 /// Translates directives to resources.
 fn add_resources(operation: &mut Operation, directives: &BTreeMap<String, Directive>) {
-    let has_ranks = directives.contains_key("nranks") || directives.contains_key("omp_num_threads");
+    let has_ranks = is_set(directives, "nranks") || is_set(directives, "omp_num_threads");
     for (key, directive) in directives {
         let target = match key.as_str() {
             "nranks" => "processes",

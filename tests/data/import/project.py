@@ -50,7 +50,7 @@ def prepare(job):
 @Project.post.isfile("out[1].txt")
 @Project.post.true("distance")
 @Project.post.false("failed")
-@Project.operation(directives={"nranks": 2, "omp_num_threads": 2, "ngpu": 1, "memory": "512m", "walltime": 1.5, "custom": 3})
+@Project.operation(directives={"np": 4, "omp_num_threads": 0, "ngpu": 1, "memory": "512m", "walltime": 1.5, "custom": 3})
 def simulate(job):
     job.doc.distance = job.sp.angle * 2.0
     open(job.fn("out[1].txt"), "w").close()
@@ -59,7 +59,7 @@ def simulate(job):
 @Project.pre.copy_from(simulate)
 @Project.pre.not_(has_room)
 @Project.post.never
-@Project.operation("odd name", directives={"np": lambda job: job.sp.angle * 2, "walltime": datetime.timedelta(minutes=90), "memory": 4, "fork": True})
+@Project.operation("odd name", directives={"nranks": lambda job: job.sp.angle * 2, "omp_num_threads": 2, "walltime": datetime.timedelta(minutes=90), "memory": 4, "fork": True})
 def odd(job):
     pass
 
