@@ -22,7 +22,7 @@ fn steps(markdown: &str) -> Vec<Step> {
             (true, "```") => inside = false,
             (true, _) => match (
                 line.strip_prefix("$ "),
-                line.strip_prefix("> "),
+                line.strip_prefix("> ").or((line == ">").then_some("")),
                 steps.last_mut(),
             ) {
                 (Some(command), _, _) => steps.push(Step {
