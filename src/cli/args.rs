@@ -586,6 +586,26 @@ pub(super) enum WorkflowCommand {
     Check,
     Graph(WorkflowGraphArgs),
     Import(WorkflowImportArgs),
+    Forget(WorkflowForgetArgs),
+}
+
+/// Forget the last executions of an operation, as if there had been none.
+///
+/// For an execution that is recorded as running on a machine that no longer exists, or for one
+/// without postconditions that is to be repeated. What runs on this machine is not forgotten.
+#[derive(Debug, ClapArgs)]
+#[command(after_help = "Examples:
+  sweepfs workflow forget simulate 42b7b4f2
+  sweepfs workflow forget simulate -f 'angle>=45'")]
+pub(super) struct WorkflowForgetArgs {
+    /// The operation.
+    #[arg(value_name = "OPERATION")]
+    pub(super) operation: String,
+    /// Jobs, or aggregates, by the beginning of their ids; all if none is given.
+    #[arg(value_name = "ID")]
+    pub(super) jobs: Vec<String>,
+    #[command(flatten)]
+    pub(super) selection: SelectionArgs,
 }
 
 /// Draw which operation comes after which.

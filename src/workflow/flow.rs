@@ -3,14 +3,16 @@
 use super::commands::Commands;
 use super::evaluate::Evaluation;
 use super::folders::Folders;
-use super::ledger;
+use super::ledger::{self, Ledger};
 use super::marks::{Marks, OperationMarks};
 use super::record::Record;
+use super::sidecar::SidecarError;
 use super::state::FlowState;
-use super::summary::Says;
+use super::summary::{Says, Summary};
 use super::units::Units;
 use crate::catalog::{Facts, FactsError, Reader, Store};
 use crate::config::{ProjectConfig, WorkflowConfig};
+use crate::exec::Machine;
 use crate::filter::Filter;
 use crate::fsx;
 use crate::report::{Problem, Silent};
@@ -19,6 +21,17 @@ use crate::workspace::Workspace;
 use roaring::RoaringBitmap;
 use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
+
+/// What came of forgetting.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Forgotten {
+    /// It is forgotten.
+    Yes,
+    /// There was nothing to forget.
+    NothingRecorded,
+    /// It goes on, so nothing was changed.
+    ItRuns,
+}
 
 /// Jobs by operation and state.
 type States = BTreeMap<String, BTreeMap<FlowState, RoaringBitmap>>;
@@ -65,6 +78,27 @@ impl Flow {
     pub fn evaluation<'a>(&'a self, facts: &'a Facts<'a>) -> Result<Evaluation<'a>, FactsError> {
         let project = (&self.workspace, &self.config);
         Evaluation::new(project, facts, &self.folders, &self.commands)
+    }
+
+    /// Forgets the last execution of an operation on an aggregate, by its id.
+    pub fn forget(&self, operation: &str, id: &str) -> Result<Forgotten, SidecarError> {
+        let machine = Machine::this();
+        Ledger::open(&self.workspace, id)?.update(|sidecar| {
+            let runs_here = |record: &Record| {
+                let processes = Summary::of(record).processes;
+                processes
+                    .iter()
+                    .any(|process| machine.runs(process) == Some(true))
+            };
+            Ok(match sidecar.records.get(operation) {
+                None => Forgotten::NothingRecorded,
+                Some(record) if runs_here(record) => Forgotten::ItRuns,
+                Some(_) => {
+                    sidecar.records.remove(operation);
+                    Forgotten::Yes
+                }
+            })
+        })
     }
 
     /// Returns the postconditions of an operation that do not hold for all of some jobs now, or of

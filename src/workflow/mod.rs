@@ -25,7 +25,7 @@ mod units;
 pub use check::{Finding, check_rendering, check_syntax};
 pub use evaluate::{Evaluation, OperationStates};
 pub use explain::{ExplainedCondition, ExplainedPart, Explanation};
-pub use flow::Flow;
+pub use flow::{Flow, Forgotten};
 pub use graph::Graph;
 pub use import::{FlowImport, ImportError, Imported, from_row};
 pub use marks::{Marks, OperationMarks};

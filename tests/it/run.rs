@@ -590,3 +590,21 @@ fn what_was_seen_is_good_as_long_as_nothing_changes() {
         assert_eq!(count("made"), 149, "{at}");
     }
 }
+
+#[test]
+fn what_was_executed_can_be_forgotten() {
+    let flow = Workflow::new(2, &operation("once", "echo x >> done", ""));
+    flow.run(&[]).success();
+    let elsewhere = r#"{"version": 1, "operations": {"once": {"state": "running", "attempt": 1, "host": "gone", "pid": 1, "process_start": "x:1"}}}"#;
+    fs::write(flow.jobs[1].join("sweepfs_flow.json"), elsewhere).unwrap();
+    assert!(flow.run(&[]).stderr.contains("nothing to do"));
+    let forget = |args: &[&str]| {
+        flow.env.run(
+            &flow.root,
+            &[&["workflow", "forget", "once"], args].concat(),
+        )
+    };
+    assert!(forget(&["-f", "a=1"]).stderr.contains("forgot 1 of 1"));
+    assert!(forget(&[]).stderr.contains("forgot 1 of 2"));
+    assert!(flow.run(&[]).stderr.contains("2 executions: 2 completed"));
+}

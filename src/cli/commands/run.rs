@@ -4,7 +4,7 @@ use crate::cli::args::{ExecArgs, Order, RunArgs};
 use crate::cli::context::Context;
 use crate::cli::error::{CliError, Exit};
 use crate::cli::operations::operation_named;
-use crate::cli::selection::Selection;
+use crate::cli::selection::{Selection, SelectionArgs};
 use crate::config::{PROJECT_FILE, ProjectConfig};
 use crate::report::{Event, Observer};
 use crate::term::{ProgressObserver, Term};
@@ -77,7 +77,7 @@ pub(in crate::cli) fn run(context: &Context<'_>, args: &RunArgs) -> Result<Exit,
 pub(in crate::cli) fn exec(context: &Context<'_>, args: &ExecArgs) -> Result<Exit, CliError> {
     let project = Loaded::new(context)?;
     let operation = operation_named(project.flow.config(), &args.operation)?;
-    let planned = project.named(context, operation, args)?;
+    let planned = project.named(context, operation, &args.jobs, &args.selection)?;
     if args.dry_run {
         return print_commands(context, &project, &planned);
     }
@@ -94,14 +94,14 @@ pub(in crate::cli) fn exec(context: &Context<'_>, args: &ExecArgs) -> Result<Exi
 }
 
 /// A project with its workflow.
-struct Loaded {
+pub(in crate::cli) struct Loaded {
     workspace: Workspace,
-    flow: Flow,
+    pub(in crate::cli) flow: Flow,
     prepared: Vec<Prepared>,
 }
 
 impl Loaded {
-    fn new(context: &Context<'_>) -> Result<Self, CliError> {
+    pub(in crate::cli) fn new(context: &Context<'_>) -> Result<Self, CliError> {
         let project = context.project()?;
         let config = ProjectConfig::read(&project.root().join(PROJECT_FILE))?;
         let workspace = project.workspace();
@@ -153,11 +153,12 @@ impl Loaded {
     }
 
     /// Returns executions on the jobs or aggregates that are named, or else on all.
-    fn named(
+    pub(in crate::cli) fn named(
         &self,
         context: &Context<'_>,
         operation: usize,
-        args: &ExecArgs,
+        names: &[String],
+        selection: &SelectionArgs,
     ) -> Result<Vec<Planned>, CliError> {
         let planned = |id: String, jobs| Planned {
             operation,
@@ -166,15 +167,15 @@ impl Loaded {
             before: None,
         };
         let of_aggregates = self.flow.config().operations[operation].aggregate.is_some();
-        let is_named = !args.jobs.is_empty() || !args.selection.is_empty();
+        let is_named = !names.is_empty() || !selection.is_empty();
         if is_named && !of_aggregates {
-            let (ids, _) = context.job_list(&self.workspace, &args.selection, &args.jobs)?;
+            let (ids, _) = context.job_list(&self.workspace, selection, names)?;
             return Ok(ids
                 .into_iter()
                 .map(|id| planned(id.to_string(), vec![id]))
                 .collect());
         }
-        let selection = Selection::new(context, &args.selection, &[], &[])?;
+        let selection = Selection::new(context, selection, &[], &[])?;
         let found = context.ask(&self.workspace, &selection, |facts, jobs| {
             let evaluation = self.flow.evaluation(facts)?;
             let units: &Units = evaluation.units(operation)?;
@@ -187,13 +188,16 @@ impl Loaded {
             .into_iter()
             .map(|ids| (aggregate_id(&ids), ids))
             .collect();
-        if !args.jobs.is_empty() && of_aggregates {
-            let is_named = |id: &str| args.jobs.iter().any(|name| id.starts_with(name.as_str()));
+        if !names.is_empty() && of_aggregates {
+            let is_named = |id: &str| names.iter().any(|name| id.starts_with(name.as_str()));
             by_id.retain(|id, _| is_named(id));
             if by_id.is_empty() {
-                let names = args.jobs.join(" ");
+                let names = names.join(" ");
                 return Err(CliError::usage(format!("no aggregate is called `{names}`"))
-                    .with_hint(format!("`sweepfs next {}` lists them", args.operation)));
+                    .with_hint(format!(
+                        "`sweepfs next {}` lists them",
+                        self.flow.config().operations[operation].name
+                    )));
             }
         }
         Ok(by_id

@@ -1,6 +1,7 @@
 //! `sweepfs workflow`
 
 mod check;
+mod forget;
 mod graph;
 mod import;
 mod init;
@@ -15,5 +16,6 @@ pub(in crate::cli) fn run(context: &Context<'_>, args: &WorkflowArgs) -> Result<
         WorkflowCommand::Check => check::run(context),
         WorkflowCommand::Graph(args) => graph::run(context, args),
         WorkflowCommand::Import(args) => import::run(context, args),
+        WorkflowCommand::Forget(args) => forget::run(context, args),
     }
 }
