@@ -102,3 +102,8 @@ fn the_command_line_reference_is_true() {
 fn the_page_for_users_of_signac_flow_is_true() {
     check_page("docs/from-signac-flow.md");
 }
+
+#[test]
+fn the_page_on_workflows_is_true() {
+    check_page("docs/workflow.md");
+}
