@@ -106,14 +106,14 @@ fn the_overview_counts() {
         str![[r#"
 24 jobs
 
-label                                       jobs
-far         █████████░░░░░░░░░░░░░░░  37 %     9
-flown       ████████████████░░░░░░░░  66 %    16
+label                                        jobs
+far         █████████░░░░░░░░░░░░░░░   37 %     9
+flown       ████████████████░░░░░░░░   66 %    16
 
-operation                                   of     completed  queued  eligible  failed  waiting
-distance    ████████████████░░░░░░░░  66 %  24            16       0         8       0        0
-trajectory  ██████▒×░░░░░░░░░░░░░░░░  25 %  24             6       1         8       1        8
-average     ░░░░░░░░░░░░░░░░░░░░░░░░   0 %  3 agg          0       0         0       0        3
+operation                                    of     completed  queued  eligible  failed  waiting
+distance    ████████████████░░░░░░░░   66 %  24            16       0         8       0        0
+trajectory  ██████▒×░░░░░░░░░░░░░░░░   25 %  24             6       1         8       1        8
+average     ░░░░░░░░░░░░░░░░░░░░░░░░    0 %  3 agg          0       0         0       0        3
 
 group simulate: distance, trajectory
 
@@ -126,14 +126,14 @@ group simulate: distance, trajectory
         str![[r#"
 24 jobs
 
-label                       jobs
-far         ███░░░░░  37 %     9
-flown       █████░░░  66 %    16
+label                        jobs
+far         ███░░░░░   37 %     9
+flown       █████░░░   66 %    16
 
-operation                   of     completed  queued  eligible  failed  waiting
-distance    █████░░░  66 %  24            16       0         8       0        0
-trajectory  ██░░░░░░  25 %  24             6       1         8       1        8
-average     ░░░░░░░░   0 %  3 agg          0       0         0       0        3
+operation                    of     completed  queued  eligible  failed  waiting
+distance    █████░░░   66 %  24            16       0         8       0        0
+trajectory  ██░░░░░░   25 %  24             6       1         8       1        8
+average     ░░░░░░░░    0 %  3 agg          0       0         0       0        3
 
 group simulate: distance, trajectory
 
@@ -157,13 +157,13 @@ group simulate: distance, trajectory
         str![[r#"
 6 of 24 jobs
 
-label                                       jobs
-far         ████████████░░░░░░░░░░░░  50 %     3
-flown       ████████████████░░░░░░░░  66 %     4
+label                                        jobs
+far         ████████████░░░░░░░░░░░░   50 %     3
+flown       ████████████████░░░░░░░░   66 %     4
 
-operation                                   of  eligible
-distance    ████████████████░░░░░░░░  66 %  6          2
-trajectory  ████××××░░░░░░░░░░░░░░░░  16 %  6          2
+operation                                    of  eligible
+distance    ████████████████░░░░░░░░   66 %  6          2
+trajectory  ████××××░░░░░░░░░░░░░░░░   16 %  6          2
 
 group simulate: distance, trajectory
 
@@ -174,9 +174,9 @@ group simulate: distance, trajectory
         str![[r#"
 24 jobs
 
-label                                      jobs
-far        █████████░░░░░░░░░░░░░░░  37 %     9
-flown      ████████████████░░░░░░░░  66 %    16
+label                                       jobs
+far        █████████░░░░░░░░░░░░░░░   37 %     9
+flown      ████████████████░░░░░░░░   66 %    16
 
 "#]]
     );
@@ -186,12 +186,12 @@ flown      ████████████████░░░░░░░
         str![[r#"
 24 jobs
 
-^[1mlabel^[0m                        ^[1mjobs^[0m
-far         ^[32m███^[0m^[2m░░░░░░^[0m  37 %     9
-flown       ^[32m██████^[0m^[2m░░░^[0m  66 %    16
+^[1mlabel^[0m                         ^[1mjobs^[0m
+far         ^[32m███^[0m^[2m░░░░░░^[0m   37 %     9
+flown       ^[32m██████^[0m^[2m░░░^[0m   66 %    16
 
-^[1moperation^[0m                    ^[1mof^[0m  ^[1mcompleted^[0m  ^[1mqueued^[0m  ^[1meligible^[0m  ^[1mfailed^[0m  ^[1mwaiting^[0m
-trajectory  ^[32m██^[0m^[31m×^[0m^[2m░░░░░░^[0m  25 %  24          ^[32m6^[0m       ^[34m1^[0m         ^[33m8^[0m       ^[31m1^[0m        ^[2m8^[0m
+^[1moperation^[0m                     ^[1mof^[0m  ^[1mcompleted^[0m  ^[1mqueued^[0m  ^[1meligible^[0m  ^[1mfailed^[0m  ^[1mwaiting^[0m
+trajectory  ^[32m██^[0m^[31m×^[0m^[2m░░░░░░^[0m   25 %  24          ^[32m6^[0m       ^[34m1^[0m         ^[33m8^[0m       ^[31m1^[0m        ^[2m8^[0m
 
 group simulate: distance, trajectory
 
@@ -209,14 +209,14 @@ fn details_have_a_row_each() {
         str![[r#"
 6 of 24 jobs
 
-label                               jobs
-far         ████████░░░░░░░░  50 %     3
-flown       ██████████░░░░░░  66 %     4
+label                                jobs
+far         ████████░░░░░░░░   50 %     3
+flown       ██████████░░░░░░   66 %     4
 
-operation                           of     completed  eligible  failed  waiting
-distance    ██████████░░░░░░  66 %  6              4         2       0        0
-trajectory  ██×××░░░░░░░░░░░  16 %  6              1         2       1        2
-average     ░░░░░░░░░░░░░░░░   0 %  3 agg          0         0       0        3
+operation                            of     completed  eligible  failed  waiting
+distance    ██████████░░░░░░   66 %  6              4         2       0        0
+trajectory  ██×××░░░░░░░░░░░   16 %  6              1         2       1        2
+average     ░░░░░░░░░░░░░░░░    0 %  3 agg          0         0       0        3
 
 group simulate: distance, trajectory
 
@@ -256,12 +256,12 @@ agg-d2d0   velocity/10  ·        8
         str![[r#"
 24 jobs
 
-label                                       jobs
-far         █████████░░░░░░░░░░░░░░░  37 %     9
-flown       ████████████████░░░░░░░░  66 %    16
+label                                        jobs
+far         █████████░░░░░░░░░░░░░░░   37 %     9
+flown       ████████████████░░░░░░░░   66 %    16
 
-operation                                   of  completed  queued  eligible  failed  waiting
-trajectory  ██████▒×░░░░░░░░░░░░░░░░  25 %  24          6       1         8       1        8
+operation                                    of  completed  queued  eligible  failed  waiting
+trajectory  ██████▒×░░░░░░░░░░░░░░░░   25 %  24          6       1         8       1        8
 
 group simulate: distance, trajectory
 
@@ -281,12 +281,12 @@ job   angle  doc.distance  trajectory  labels
         str![[r#"
 24 jobs
 
-label                                       jobs
-far         █████████░░░░░░░░░░░░░░░  37 %     9
-flown       ████████████████░░░░░░░░  66 %    16
+label                                        jobs
+far         █████████░░░░░░░░░░░░░░░   37 %     9
+flown       ████████████████░░░░░░░░   66 %    16
 
-operation                                   of  queued  failed
-trajectory  ██████▒×░░░░░░░░░░░░░░░░  25 %  24       1       1
+operation                                    of  queued  failed
+trajectory  ██████▒×░░░░░░░░░░░░░░░░   25 %  24       1       1
 
 group simulate: distance, trajectory
 
@@ -361,13 +361,13 @@ fn names_are_cut_where_there_is_no_room() {
         str![[r#"
 10 of 28 jobs
 
-label                                                            jobs
-a-very-long-name-of-an-operation-or-a-label  ███░░░░░░░░░  30 %     3
-flown                                        ████░░░░░░░░  40 %     4
+label                                                             jobs
+a-very-long-name-of-an-operation-or-a-label  ███░░░░░░░░░   30 %     3
+flown                                        ████░░░░░░░░   40 %     4
 
-operation                                                        of  completed  eligible  waiting
-distance                                     ████░░░░░░░░  40 %  10          4         6        0
-a-very-long-name-of-an-operation-or-a-label  █░░░░░░░░░░░  10 %  10          1         3        6
+operation                                                         of  completed  eligible  waiting
+distance                                     ████░░░░░░░░   40 %  10          4         6        0
+a-very-long-name-of-an-operation-or-a-label  █░░░░░░░░░░░   10 %  10          1         3        6
 
 group simulate: distance, a-very-long-name-of-an-operation-or-a-label
 
@@ -391,13 +391,13 @@ e2ef  a-parameter-with-a-long-name/2/velocity/12/angle/20  ○         ·
         str![[r#"
 10 of 28 jobs
 
-label                                                            jobs
-a-very-long-name-of-an-operation-or-a-label  ###.........  30 %     3
-flown                                        ####........  40 %     4
+label                                                             jobs
+a-very-long-name-of-an-operation-or-a-label  ###.........   30 %     3
+flown                                        ####........   40 %     4
 
-operation                                                        of  completed  eligible  waiting
-distance                                     ####........  40 %  10          4         6        0
-a-very-long-name-of-an-operation-or-a-label  #...........  10 %  10          1         3        6
+operation                                                         of  completed  eligible  waiting
+distance                                     ####........   40 %  10          4         6        0
+a-very-long-name-of-an-operation-or-a-label  #...........   10 %  10          1         3        6
 
 group simulate: distance, a-very-long-name-of-an-operation-or-a-label
 
@@ -485,8 +485,8 @@ fn a_project_need_not_have_operations() {
         str![[r#"
 2 jobs
 
-label                                      jobs
-first      ████████████░░░░░░░░░░░░  50 %     1
+label                                       jobs
+first      ████████████░░░░░░░░░░░░   50 %     1
 
 job   place  labels
 42b7  a/1    first

@@ -122,6 +122,12 @@ impl Overview<'_> {
         }
     }
 
+    fn percent(&self, part: u64, total: u64) -> Cell {
+        let percent = percent(part, total);
+        let width = if self.look.markdown { 0 } else { PERCENT_WIDTH };
+        Cell::new(format_args!("{percent:>width$}")).right()
+    }
+
     fn labels(&self) -> io::Result<()> {
         if self.status.labels.is_empty() {
             return Ok(());
@@ -139,7 +145,7 @@ impl Overview<'_> {
             let cells = vec![
                 self.name(name),
                 bar,
-                Cell::new(percent(jobs.len(), n_jobs)).right(),
+                self.percent(jobs.len(), n_jobs),
                 Cell::new(jobs.len()).right(),
             ];
             grid.row(self.with_bar(bar_width, cells));
@@ -182,7 +188,7 @@ impl Overview<'_> {
             let mut cells = vec![
                 self.name(self.plan.name(operation)),
                 self.look.bar(bar_width, total, &shares),
-                Cell::new(percent(done, total)).right(),
+                self.percent(done, total),
                 Cell::new(of(operation)),
             ];
             cells.extend(self.states.iter().map(|&state| {
