@@ -14,7 +14,7 @@ mod tree;
 pub use by::{ByDir, ByEntry, ByIndex, ByListed};
 pub use links::{Action, Change, LinkDir, LinkPlan, Memory, Obstacle, PlaceError};
 pub use names::{other_spelling, text_names, unescaped};
-pub use plan::{Paths, default_paths};
+pub use plan::{Paths, default_paths, default_paths_of_few};
 pub use spec::{PathSpec, PathsError, SpecError, spec_paths};
 pub use tree::{HASH_BITS, Node, NodeIdx, Shape, Tree, path_hash};
 

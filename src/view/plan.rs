@@ -2,10 +2,13 @@
 
 use super::names::{key_names, value_names};
 use super::{ID_LEVEL, LEAF};
-use crate::catalog::{JobIdx, KeyIndex, Snapshot, ValueEntry};
+use crate::catalog::{Facts, FactsError, JobIdx, KeyIndex, Snapshot, ValueEntry};
+use crate::filter::Space;
 use crate::pyjson::{Int, Value};
+use crate::statepoint::JobId;
 use rayon::prelude::*;
 use roaring::RoaringBitmap;
+use std::borrow::Cow;
 use std::collections::HashSet;
 
 /// The number of a name in [`Paths`]. Siblings are listed in the order of these numbers.
@@ -148,33 +151,96 @@ pub(super) const LEAF_NAME: NameIdx = 0;
 /// This is the default of `signac view` (signac 2.4.1, `import_export.py`), continued to the
 /// projects that signac refuses.
 pub fn default_paths(snapshot: &Snapshot, selection: &RoaringBitmap) -> Paths {
-    let keys = distinguishing_keys(snapshot, selection);
+    let keys = distinguishing_keys(snapshot.keys(), selection);
     let mut paths = numbered_paths(&keys, selection);
     paths.sort();
     let shared = positions_that_share_a_path(&paths);
-    let reserved: &[&str] = if shared.is_empty() {
-        &[LEAF]
-    } else {
-        &[LEAF, ID_LEVEL]
-    };
-    paths.names = component_names(&keys, reserved);
+    paths.names = component_names(&keys, reserved(!shared.is_empty()));
     if !shared.is_empty() {
-        paths = with_id_level(paths, &shared, snapshot);
+        let jobs = paths.jobs.clone();
+        let id = |position: u32| snapshot.jobs()[jobs[position as usize] as usize].id;
+        paths = with_id_level(paths, &shared, id);
         paths.sort();
     }
     paths
 }
 
+/// Returns those of the default paths of all jobs that lead to a few, without looking at the
+/// others one by one.
+pub fn default_paths_of_few(facts: &Facts<'_>, jobs: &RoaringBitmap) -> Result<Paths, FactsError> {
+    let all = facts.all();
+    let mut keys = Vec::new();
+    for key in facts.keys(Space::StatePoint, &all)? {
+        let index = facts.key(Space::StatePoint, &key, &all)?;
+        keys.extend(index.map(Cow::into_owned));
+    }
+    let keys = distinguishing_keys(&keys, &all);
+    let mut paths = numbered_paths(&keys, jobs);
+    let positions = (0..).zip(jobs);
+    let shared = positions.filter(|(_, job)| n_with_path_of(&keys, *job, &all) > 1);
+    let shared: HashSet<u32> = shared.map(|(position, _)| position).collect();
+    let has_id_key = || keys.iter().any(|index| index.key.to_string() == ID_LEVEL);
+    // Only then does it matter whether others share theirs.
+    let some_share = !shared.is_empty() || (has_id_key() && do_some_share(&keys, &all));
+    paths.names = component_names(&keys, reserved(some_share));
+    if !shared.is_empty() {
+        let ids = facts.ids(jobs)?;
+        paths = with_id_level(paths, &shared, |position| ids[position as usize]);
+    }
+    paths.sort();
+    Ok(paths)
+}
+
+/// Returns the names that no key may have.
+fn reserved(some_share: bool) -> &'static [&'static str] {
+    match some_share {
+        false => &[LEAF],
+        true => &[LEAF, ID_LEVEL],
+    }
+}
+
+/// Counts the jobs that have the same values as one.
+fn n_with_path_of(keys: &[&KeyIndex], job: JobIdx, all: &RoaringBitmap) -> u64 {
+    let one = RoaringBitmap::from_iter([job]);
+    let mut same = all.clone();
+    for key in keys {
+        let own = key
+            .values
+            .iter()
+            .find(|entry| entry.jobs.n_common(&one) > 0);
+        same = match own {
+            Some(entry) => entry
+                .jobs
+                .iter()
+                .filter(|job| same.contains(*job))
+                .collect(),
+            None => {
+                let others = key.values.iter().flat_map(|entry| entry.jobs.iter());
+                same - others.collect::<RoaringBitmap>()
+            }
+        };
+        if same.len() <= 1 {
+            break;
+        }
+    }
+    same.len()
+}
+
+fn do_some_share(keys: &[&KeyIndex], all: &RoaringBitmap) -> bool {
+    let mut paths = numbered_paths(keys, all);
+    paths.sort();
+    !positions_that_share_a_path(&paths).is_empty()
+}
+
 /// Chooses and orders the keys of the default path.
 pub(super) fn distinguishing_keys<'a>(
-    snapshot: &'a Snapshot,
+    keys: &'a [KeyIndex],
     selection: &RoaringBitmap,
 ) -> Vec<&'a KeyIndex> {
     if selection.len() <= 1 {
         return Vec::new();
     }
-    let mut keys: Vec<_> = snapshot
-        .keys()
+    let mut keys: Vec<_> = keys
         .par_iter()
         .filter_map(|key| {
             let values: Vec<_> = key
@@ -306,15 +372,15 @@ fn positions_that_share_a_path(paths: &Paths) -> HashSet<u32> {
 }
 
 /// Appends `id/<id>` to the paths of some jobs.
-fn with_id_level(mut paths: Paths, shared: &HashSet<u32>, snapshot: &Snapshot) -> Paths {
+fn with_id_level(mut paths: Paths, shared: &HashSet<u32>, id: impl Fn(u32) -> JobId) -> Paths {
     let id_level = paths.names.push(ID_LEVEL.as_bytes());
     let mut starts = vec![0];
     let mut components = Vec::with_capacity(paths.components.len() + 2 * shared.len());
     for position in 0..paths.jobs.len() as u32 {
         components.extend_from_slice(paths.components_at(position));
         if shared.contains(&position) {
-            let id = snapshot.jobs()[paths.jobs[position as usize] as usize].id;
-            components.extend([id_level, paths.names.push(id.to_string().as_bytes())]);
+            let name = id(position).to_string();
+            components.extend([id_level, paths.names.push(name.as_bytes())]);
         }
         starts.push(components.len() as u32);
     }

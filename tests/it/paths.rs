@@ -14,8 +14,11 @@ use serde_json::json;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
+use sweepfs::catalog::LiveFacts;
 use sweepfs::pyjson::{FormatSpec, Value, parse, view_str};
 use sweepfs::statepoint::{Leaf, visit};
+use sweepfs::view::{default_paths, default_paths_of_few};
+use sweepfs::workspace::Workspace;
 
 /// Projects that one Python process looks at.
 const PROJECTS: usize = 60;
@@ -835,6 +838,43 @@ fn the_examples_of_the_documentation_are_true() {
             let links = spec_links(&root, &spec).unwrap();
             let found: Vec<_> = links.into_keys().collect();
             assert_eq!(found, [format!("{path}/job")], "{spec}");
+        }
+    }
+}
+
+/// Jobs that share values, lack keys, or differ in nothing that a path shows.
+#[test]
+fn few_paths_are_those_of_all() {
+    let keys = ["a", "b.c", "b", "id", "job", "d"];
+    let values = [
+        "0", "1", "true", "1.0", "\"1\"", "{}", "\"x/y\"", "null", "[1]",
+    ];
+    for seed in 0..60 {
+        let mut random = Random(seed);
+        let env = Env::new();
+        let root = env.project("p");
+        let n_values = 2 + random.below(values.len() - 1);
+        for _ in 0..1 + random.below(12) {
+            let keys = keys.iter().filter(|_| random.one_in(2)).copied();
+            let keys: Vec<_> = keys.collect();
+            let members = keys.into_iter().map(|key| match key {
+                "b.c" => format!("\"b\": {{\"c\": {}}}", random.pick(&values[..n_values])),
+                key => format!("\"{key}\": {}", random.pick(&values[..n_values])),
+            });
+            let members: Vec<_> = members.collect();
+            write_job(&root, &format!("{{{}}}", members.join(", ")));
+        }
+        let snapshot = load(&root).snapshot();
+        let all: BTreeMap<_, _> = default_paths(&snapshot, &snapshot.all()).texts().collect();
+        let live = LiveFacts::new(&Workspace::of_project(&root), None);
+        for n in 1..4 {
+            let few = (0..n).map(|_| random.below(all.len()) as u32).collect();
+            let paths = live.ask(&snapshot, 0, 0, |facts| default_paths_of_few(facts, &few));
+            let (paths, _) = paths.unwrap();
+            let found: BTreeMap<_, _> = paths.texts().collect();
+            let expected = all.iter().filter(|(job, _)| few.contains(**job));
+            let expected = expected.map(|(job, path)| (*job, path.clone())).collect();
+            assert_eq!(found, expected, "seed {seed}");
         }
     }
 }

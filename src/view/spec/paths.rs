@@ -62,7 +62,7 @@ struct Auto<'a> {
 impl<'a> Auto<'a> {
     fn new(snapshot: &'a Snapshot, selection: &RoaringBitmap, spec: &PathSpec) -> Self {
         let mut keys = match spec.has_auto() {
-            true => distinguishing_keys(snapshot, selection),
+            true => distinguishing_keys(snapshot.keys(), selection),
             false => Vec::new(),
         };
         keys.retain(|index| {

@@ -1,7 +1,7 @@
 //! A row per job or aggregate.
 
 use super::look::{Look, shrink, tone};
-use super::{ID_LEN_MIN, Plan, print};
+use super::{DEFAULT_VIEW, ID_LEN_MIN, Plan, print};
 use crate::catalog::{
     Column, Facts, FactsError, JobIdx, KeyName, Snapshot, TableColumn, TableSpec, cell,
 };
@@ -10,18 +10,20 @@ use crate::cli::error::CliError;
 use crate::config::OperationConfig;
 use crate::filter::Space;
 use crate::report::harmless;
+use crate::statepoint::JobId;
 use crate::term::{Cell, Grid, Tone, cut_middle};
-use crate::view::{PathSpec, Paths, default_paths, spec_paths};
+use crate::view::{PathSpec, Paths, default_paths, default_paths_of_few, spec_paths};
 use crate::workflow::{Aggregate, FlowState, OperationStatus, Status, Units};
+use roaring::{MultiOps, RoaringBitmap};
 use std::collections::HashMap;
-use std::sync::Arc;
 
 /// What is known of single jobs.
 pub(super) struct Details {
-    snapshot: Arc<Snapshot>,
+    /// The ids of the jobs, of those in aggregates with them, and of their neighbours.
+    ids: HashMap<JobIdx, JobId>,
     /// The jobs, in the order of their places.
     pub(super) jobs: Vec<JobIdx>,
-    /// Where each job of the project stands in the default view.
+    /// Where each of these stands in the default view.
     places: HashMap<JobIdx, String>,
     /// Values of the jobs in the order of their ids.
     pub(super) parameters: Vec<TableColumn>,
@@ -39,23 +41,31 @@ struct Row {
 }
 
 impl Details {
+    /// Gathers them. Without a snapshot there are few.
     pub(super) fn of(
         plan: &Plan<'_>,
-        snapshot: &Arc<Snapshot>,
+        snapshot: Option<&Snapshot>,
         facts: &Facts<'_>,
         status: &Status,
     ) -> Result<Self, FactsError> {
-        let paths = paths(plan, snapshot, facts);
+        let placed = &status.jobs | first_jobs(status);
+        let paths = match snapshot {
+            Some(snapshot) => paths(plan, snapshot, facts),
+            None => default_paths_of_few(facts, &placed)?,
+        };
         let (mut jobs, mut places) = (Vec::new(), HashMap::new());
-        for (job, place) in paths.texts() {
+        for (job, place) in paths.texts().filter(|(job, _)| placed.contains(*job)) {
             places.insert(job, place);
             if status.jobs.contains(job) {
                 jobs.push(job);
             }
         }
         jobs.extend(status.jobs.iter().filter(|job| !places.contains_key(job)));
+        let near = status.jobs.iter();
+        let near = near.flat_map(|job| job.saturating_sub(1)..=job + 1);
+        let near = (near.collect::<RoaringBitmap>() | with_aggregates(status)) & facts.all();
         let mut details = Self {
-            snapshot: Arc::clone(snapshot),
+            ids: near.iter().zip(facts.ids(&near)?).collect(),
             jobs,
             places,
             parameters: parameters(plan, facts, status)?,
@@ -70,7 +80,9 @@ impl Details {
     }
 
     pub(super) fn id(&self, job: JobIdx) -> String {
-        self.snapshot.jobs()[job as usize].id.to_string()
+        self.ids
+            .get(&job)
+            .map_or(String::new(), ToString::to_string)
     }
 
     pub(super) fn place(&self, job: JobIdx) -> &str {
@@ -253,16 +265,40 @@ impl Details {
         table
     }
 
-    /// Returns how many digits tell all jobs apart.
+    /// Returns how many digits tell the jobs from all others: from those before and after them.
     fn id_len(&self) -> usize {
-        let ids: Vec<_> = self
-            .snapshot
-            .jobs()
-            .iter()
-            .map(|job| job.id.to_string())
-            .collect();
-        unique_len(ids.iter().map(String::as_str).collect(), ID_LEN_MIN)
+        let len = |job: &JobIdx| {
+            let near = job.saturating_sub(1)..=job + 1;
+            let ids: Vec<_> = near.filter_map(|job| self.ids.get(&job)).collect();
+            let ids: Vec<_> = ids.iter().map(ToString::to_string).collect();
+            unique_len(ids.iter().map(String::as_str).collect(), ID_LEN_MIN)
+        };
+        self.jobs.iter().map(len).max().unwrap_or(ID_LEN_MIN)
     }
+}
+
+/// Returns the first jobs of the aggregates that the jobs are in.
+fn first_jobs(status: &Status) -> RoaringBitmap {
+    let of_operation = |operation: &OperationStatus| match &operation.units {
+        Units::Jobs(_) => RoaringBitmap::new(),
+        Units::Aggregates(aggregates) => {
+            let units = operation.states.states.values().flatten();
+            units
+                .map(|unit| aggregates[unit as usize].jobs[0])
+                .collect()
+        }
+    };
+    status.operations.iter().map(of_operation).union()
+}
+
+/// Returns the jobs, and those that are in aggregates with them.
+fn with_aggregates(status: &Status) -> RoaringBitmap {
+    let mut jobs = status.jobs.clone();
+    for operation in &status.operations {
+        let units = operation.states.states.values();
+        units.for_each(|units| jobs |= operation.units.jobs_in(units));
+    }
+    jobs
 }
 
 /// Returns how long beginnings of texts must be to be different, but for a minimum.
@@ -284,7 +320,7 @@ fn labels(status: &Status, job: JobIdx) -> Vec<&str> {
 
 /// Returns where jobs stand in the default view. If that cannot be, it is the default hierarchy.
 fn paths(plan: &Plan<'_>, snapshot: &Snapshot, facts: &Facts<'_>) -> Paths {
-    let view = plan.config.views.get("default");
+    let view = plan.config.views.get(DEFAULT_VIEW);
     let all = facts.all();
     let selected = match view.and_then(|view| view.filter.as_ref()) {
         Some(filter) => facts.select(filter, &all).unwrap_or(all),

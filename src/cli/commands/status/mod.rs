@@ -5,7 +5,7 @@ mod json;
 mod look;
 mod overview;
 
-use crate::catalog::{Facts, FactsError, Reader};
+use crate::catalog::{Facts, FactsError, Reader, Snapshot};
 use crate::cli::args::StatusArgs;
 use crate::cli::context::{Context, now};
 use crate::cli::error::{CliError, Exit};
@@ -17,12 +17,19 @@ use crate::workflow::{Flow, FlowState, OperationStatus, Status, Units};
 use crate::workspace::Workspace;
 use details::Details;
 use look::Look;
+use roaring::RoaringBitmap;
 use std::collections::BTreeMap;
 use std::io;
 use std::time::Duration;
 
 /// What commands in conditions have answered is not asked again within this time.
 const MEMORY: Duration = Duration::from_secs(1);
+
+/// The view that stands in place of the default hierarchy.
+const DEFAULT_VIEW: &str = "default";
+
+/// So many jobs are placed one by one.
+const FEW_JOBS: usize = 16;
 
 /// The digits of an id that are shown at least.
 const ID_LEN_MIN: usize = 4;
@@ -105,14 +112,9 @@ impl Plan<'_> {
     }
 
     fn see(&self, context: &Context<'_>) -> Result<(Seen, Exit), CliError> {
-        if !self.args.has_details() {
+        if !self.args.has_details() || self.are_few() {
             let found = context.ask(self.workspace, &self.selection, |facts, jobs| {
-                let status = self.flow.status(facts, jobs, &self.places)?;
-                Ok(Seen {
-                    first_failed: first_failed(&status, facts)?,
-                    status,
-                    details: None,
-                })
+                self.seen(facts, jobs, None)
             })?;
             return Ok((found.answer, found.exit));
         }
@@ -120,14 +122,34 @@ impl Plan<'_> {
         let observer = context.term.progress();
         let (mut reader, snapshot) = Reader::in_memory(self.workspace, store, now(), &observer)?;
         let found = context.ask_of(&mut reader, &self.selection, |facts, jobs| {
-            let status = self.flow.status(facts, jobs, &self.places)?;
-            Ok(Seen {
-                first_failed: first_failed(&status, facts)?,
-                details: Some(Details::of(self, &snapshot, facts, &status)?),
-                status,
-            })
+            self.seen(facts, jobs, Some(&snapshot))
         })?;
         Ok((found.answer, found.exit))
+    }
+
+    /// Tells whether so few jobs are named that those alone are looked at.
+    fn are_few(&self) -> bool {
+        let named = &self.args.selection.job_ids;
+        let is_own = self.config.views.contains_key(DEFAULT_VIEW);
+        !is_own && (1..=FEW_JOBS).contains(&named.len()) && named.iter().all(|name| name != "-")
+    }
+
+    fn seen(
+        &self,
+        facts: &Facts<'_>,
+        jobs: &RoaringBitmap,
+        snapshot: Option<&Snapshot>,
+    ) -> Result<Seen, FactsError> {
+        let status = self.flow.status(facts, jobs, &self.places)?;
+        let details = match self.args.has_details() {
+            true => Some(Details::of(self, snapshot, facts, &status)?),
+            false => None,
+        };
+        Ok(Seen {
+            first_failed: first_failed(&status, facts)?,
+            details,
+            status,
+        })
     }
 
     /// Tells whether a state was asked for.
