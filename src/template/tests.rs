@@ -11,7 +11,7 @@ fn object(json: &str) -> Object {
 fn scope() -> Scope {
     let sp = object(
         r#"{"angle": 45, "x": 1.0, "big": 1e22, "huge": 123456789012345678901234567890123456789012345,
-            "gas": "argon", "note": "it's $(two) words", "none": null, "yes": true, "empty": "",
+            "gas": "argon", "note": "it's $(two) words", "none": null, "yes": true, "lines": "a\nb", "empty": "",
             "l": [1, "a b", 2.50], "d": {"k": "v"}, "a b": 1, "half": "\ud800", "nul": "a\u0000b"}"#,
     );
     let job = |dir: &str| Scope::new().with("id", "0123").with("dir", dir);
@@ -119,6 +119,16 @@ fn values_are_quoted_for_their_place() {
         "$(( 45 + 1 )) ${x:-argon} `f argon`",
     );
     check_same("cat <<EOF\n{{ sp.angle }}\nEOF", "cat <<EOF\n45\nEOF");
+    check(
+        "cat <<EOF > {{ sp.note }} &&\n\t{{ sp.note }} \\$(\n{{ sp.gas }}\nEOF\nf {{ sp.note }}",
+        "cat <<EOF > 'it'\\''s $(two) words' &&\n\tit's \\$(two) words \\$(\nargon\nEOF\nf 'it'\\''s $(two) words'",
+        "cat <<EOF > it's $(two) words &&\n\tit's $(two) words \\$(\nargon\nEOF\nf it's $(two) words",
+    );
+    check(
+        "cat <<-'E'\n{{ sp.note }} $(\n\tE\nf {{ sp.note }}",
+        "cat <<-'E'\nit's $(two) words $(\n\tE\nf 'it'\\''s $(two) words'",
+        "cat <<-'E'\nit's $(two) words $(\n\tE\nf it's $(two) words",
+    );
     check("a#{{ sp.empty }} <<<{{ sp.empty }}", "a#'' <<<''", "a# <<<");
 }
 
@@ -244,7 +254,13 @@ fn what_cannot_be_quoted_is_refused() {
         "$'{{ sp.note }}'",
         "`f {{ sp.note }}`",
         "${x:-{{ sp.note }}}",
-        "cat <<EOF\n{{ sp.note }}\nEOF",
+        "(cat <<EOF\n{{ sp.note }}\nEOF\n)",
+        "(cat <<EOF\n{{ sp.gas }}\nEOF\n)",
+        "cat <<EOF\n$(f {{ sp.note }})\nEOF",
+        "cat <<EOF\n{{ sp.lines }}\nEOF\n",
+        "cat <<argon\n{{ sp.gas }}\n{{ sp.gas }}\nargon",
+        "\"${{ sp.empty }}($x {{ sp.note }})\"",
+        "cat <<'argon'\nar{{ 'gon' }}\n{{ sp.gas }}\nargon",
         "${{ sp.note }}",
         "\\{{ sp.note }}",
         "\"$(case a in a) f {{ sp.note }} ;; esac)\"",
