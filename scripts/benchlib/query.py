@@ -153,7 +153,7 @@ class Bench:
 
     def __init__(self, made, peers, n_runs):
         self.made, self.peers, self.n_runs = made, peers, n_runs
-        self.env = made.env | {"ROW_HOME": str(made.dir / "row-home")}
+        self.env = made.env | {"ROW_HOME": str(made.dir / "row-home"), "SIGNAC_FLOW_ENVIRONMENT": "StandardEnvironment"}
 
     def case(self, case):
         """Returns the measurements of a case by contender."""
