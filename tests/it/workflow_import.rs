@@ -38,6 +38,7 @@ fn check_text(found: &str, expected: &str) {
     let expected = snapbox::Data::read_from(&data(expected), Some(snapbox::data::DataFormat::Text));
     snapbox::Assert::new()
         .action_env("SNAPSHOTS")
+        .normalize_paths(false)
         .eq(found.to_owned(), expected);
 }
 
@@ -150,6 +151,68 @@ fn a_project_below_the_projects_folder_is_found() {
         .filter(|line| line.starts_with('{'))
         .collect::<Vec<_>>();
     assert_eq!(numbers.len(), 2, "{numbers:?}");
+}
+
+#[test]
+fn functions_of_one_expression_are_translated() {
+    let env = Env::new();
+    let Some(python) = flow_python(&env) else {
+        return;
+    };
+    let root = env.project("p");
+    let text = r#"
+from flow import FlowProject, classlabel, label, staticlabel
+n = 7
+
+class Base(FlowProject):
+    @label()
+    def lab(self, job):
+        return job.sp.a > 1
+    @staticlabel()
+    def slab(job):
+        return "x" in job.doc
+    @classlabel()
+    def clab(cls, job):
+        return job.doc.get("b", 5)
+
+class Project(Base):
+    pass
+
+def beyond(n):
+    def condition(job):
+        return job.sp.a > n
+    return condition
+
+@Base.post(lambda job: job.doc.done == True)
+@Base.operation
+def base(job):
+    pass
+
+@Project.pre(lambda job: job.sp.a > n and job.sp.b["c d"] in (1, "x"))
+@Project.pre(lambda job: not job.isfile("q") or job.doc.get("w", 3) != 3)
+@Project.pre(lambda job: -1.5 <= job.statepoint()["a"])
+@Project.pre.true("odd key")
+@Project.pre(beyond(2))
+@Project.pre.isfile("/abs")
+@Project.post.isfile("../up")
+@Project.operation(cmd=True)
+def format(job):
+    """Python formats it."""
+    return f"./go -a {job.sp.a:03d}"
+
+@Project.operation(cmd=True)
+def go(job):
+    return (f"cd {job.path} && ./go {job} {job.sp.a + 2 * n} {job.sp['k']} '{job.doc.name}' "
+            f"{job.fn('a b')} ${{HOME}} {{x}}")
+"#;
+    std::fs::write(root.join("flow_script.py"), text).unwrap();
+    let import = ["workflow", "import", "flow_script.py", "--python", &python];
+    let printed = env.run(&root, &import);
+    assert_eq!(printed.code, Some(3), "{printed:?}");
+    check_text(&printed.stdout.replace(&python, "PYTHON"), "functions.toml");
+    check_text(&printed.stderr, "functions.stderr");
+    std::fs::write(root.join("sweepfs.toml"), printed.stdout).unwrap();
+    env.run(&root, &["workflow", "check"]).success();
 }
 
 #[test]

@@ -69,7 +69,7 @@ class Translator:
     def literal(self, node):
         if isinstance(node, ast.Name) and node.id != self.job:
             value = self.function.__globals__.get(node.id)
-            if type(value) in LITERALS:
+            if type(value) in LITERALS and node.id not in self.function.__code__.co_freevars:
                 return value
             raise Untranslatable
         try:
@@ -190,8 +190,13 @@ class Translator:
             raise Untranslatable
         return f"exists({space}.{json.dumps(name)})"
 
+    def outermost(self, node):
+        """Returns an expression of a template, without brackets around it."""
+        expression = self.expression(node)
+        return expression[1:-1] if isinstance(node, ast.BinOp) else expression
+
     def expression(self, node):
-        """Returns an expression of a template."""
+        """Returns an expression of a template, in brackets if it has parts."""
         if self.is_job(node) or is_attribute(node, self.is_job, "id"):
             return "job.id"
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "str" and len(node.args) == 1:
@@ -230,7 +235,7 @@ class Translator:
             if not isinstance(name, str):
                 raise Untranslatable
             return '{{ job.dir ~ "/" ~ ' + json.dumps(name) + " }}"
-        return "{{ " + self.expression(node.value) + " }}"
+        return "{{ " + self.outermost(node.value) + " }}"
 
 
 def is_attribute(node, is_owner, name):
@@ -285,7 +290,7 @@ class Description:
         place = {"pre": "_collect_preconditions", "post": "_collect_postconditions"}
         conditions = {
             kind: [
-                self.condition(condition, f"m.{self.cls.__name__}.{collect}()[dict(m.{self.cls.__name__}._collect_operations())[{name!r}]][{i}]")
+                self.condition(condition, f"m.{self.cls.__name__}.{collect}()[dict(m.{self.cls.__name__}._collect_operations())[{json.dumps(name)}]][{i}]")
                 for i, condition in enumerate(getattr(self, kind).get(function, []))
             ]
             for kind, collect in place.items()
@@ -347,8 +352,7 @@ class Description:
         if callable(value):
             try:
                 translator = Translator(self.functions, value)
-                expression = translator.expression(translator.node)
-                return {"template": expression[1:-1] if isinstance(translator.node, ast.BinOp) else expression}
+                return {"template": translator.outermost(translator.node)}
             except Untranslatable:
                 return {"python": getattr(value, "__name__", repr(value))}
         return {"python": repr(value)}

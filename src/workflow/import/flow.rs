@@ -304,7 +304,10 @@ impl Code<'_> {
             }
             return;
         }
-        let name = python_in(condition).map_or(String::new(), |name| format!(" `{name}`"));
+        let name = match condition {
+            FlowCondition::File { name } => format!(" `isfile({})`", quoted(name)),
+            _ => python_in(condition).map_or(String::new(), |name| format!(" `{name}`")),
+        };
         let kind = if is_pre {
             "precondition"
         } else {
