@@ -126,6 +126,11 @@ impl Documents {
         self.problems.clear();
     }
 
+    /// Looks at each document again when it is needed next, at the same time.
+    pub(super) fn check_again(&mut self) {
+        self.checked.clear();
+    }
+
     /// Returns a number that changes when a document is found to be another than before.
     pub(super) fn revision(&self) -> u64 {
         self.revision
@@ -206,8 +211,10 @@ impl Documents {
                 let seen = chunk
                     .iter()
                     .map(|&(job, id)| (job, self.look_at(&dir, job, id)));
-                seen.filter(|(_, seen)| !matches!(seen, Seen::Unchanged))
-                    .collect()
+                let is_news = |(job, seen): &(JobIdx, Seen)| {
+                    !matches!(seen, Seen::Unchanged) || self.problems.contains_key(job)
+                };
+                seen.filter(is_news).collect()
             })
             .collect();
         self.take(parts);
@@ -244,11 +251,14 @@ impl Documents {
             match seen {
                 Seen::Read(entry, document) => {
                     self.changed = true;
+                    self.problems.remove(&job);
                     self.stamps.insert(job, entry);
                     read.push((job, document));
                 }
                 Seen::Damaged(problem) => drop(self.problems.insert(job, problem)),
-                Seen::Missing | Seen::Unchanged => {}
+                Seen::Missing | Seen::Unchanged => {
+                    self.problems.remove(&job);
+                }
             }
         }
         let mut index = std::mem::take(&mut self.index);

@@ -212,6 +212,11 @@ impl<'a> Facts<'a> {
         Ok(selected - self.documents.borrow().unreadable())
     }
 
+    /// Looks at documents again when they are needed next.
+    pub(crate) fn look_again(&self) {
+        self.documents.borrow_mut().check_again();
+    }
+
     /// Returns the jobs whose documents were needed so far and could not be read.
     pub fn unreadable_documents(&self) -> RoaringBitmap {
         self.documents.borrow().unreadable()

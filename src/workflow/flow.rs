@@ -156,7 +156,6 @@ impl Flow {
     /// Returns all that is known of some jobs: labels, and how far operations are, also those that
     /// were executed but are defined no more.
     pub fn marks(&self, facts: &Facts<'_>, jobs: &RoaringBitmap) -> Result<Marks, FactsError> {
-        let labels = self.labels(facts, jobs)?;
         let evaluation = self.evaluation(facts)?;
         let (mut operations, mut problems) = self.recorded(&evaluation, jobs)?;
         for (i, operation) in self.config.operations.iter().enumerate() {
@@ -175,7 +174,7 @@ impl Flow {
             states: states.into_iter().collect(),
         });
         Ok(Marks {
-            labels,
+            labels: self.labels(facts, jobs)?,
             operations: marks.collect(),
             problems: {
                 problems.extend(evaluation.problems());

@@ -118,16 +118,25 @@ impl<'a> Look<'a> {
         })
     }
 
-    /// Looks at jobs that were not looked at yet.
+    /// Looks at jobs that were not looked at yet. Documents are looked at after that, too: what an
+    /// execution has left must not be known from before, and its end from after.
     pub(super) fn at(&mut self, jobs: &RoaringBitmap) -> Result<(), FactsError> {
         let is_missing = |job: &JobIdx| self.places[*job as usize].is_none();
         let missing: RoaringBitmap = jobs.iter().filter(is_missing).collect();
-        self.read(&missing, false)
+        if !missing.is_empty() {
+            self.read(&missing, false)?;
+            self.facts.look_again();
+        }
+        Ok(())
     }
 
     /// Looks at the sidecars of jobs anew.
     pub(super) fn again(&mut self, jobs: &RoaringBitmap) -> Result<(), FactsError> {
-        self.read(jobs, true)
+        if !jobs.is_empty() {
+            self.read(jobs, true)?;
+            self.facts.look_again();
+        }
+        Ok(())
     }
 
     fn read(&mut self, jobs: &RoaringBitmap, anew: bool) -> Result<(), FactsError> {
@@ -144,18 +153,19 @@ impl<'a> Look<'a> {
             dir,
             clock: self.facts.clock(),
         };
-        let known = &state.folders;
-        let read = |id: &JobId| {
-            let before = known.binary_search_by(|folder| folder.id.cmp(id));
-            let before = before.ok().filter(|_| !anew).map(|i| &known[i]);
-            match before.and_then(|before| reader.unchanged(before)) {
-                Some(folder) => (folder, false),
-                None => (reader.folder(id), true),
-            }
+        let mut tasks = tasks(jobs, &ids, &state.folders);
+        if anew {
+            tasks.iter_mut().for_each(|task| task.before = None);
+        }
+        let read = |task: &Task<'_>| match task.before.and_then(|before| reader.unchanged(before)) {
+            Some(folder) => (task.job, folder, false),
+            None => (task.job, reader.folder(task.id), true),
         };
-        let chunks = ids.par_chunks(LOOK_CHUNK);
-        let folders: Vec<Vec<_>> = chunks.map(|ids| ids.iter().map(read).collect()).collect();
-        for (job, (mut folder, is_new)) in jobs.iter().zip(folders.into_iter().flatten()) {
+        let chunks = tasks.par_chunks(LOOK_CHUNK);
+        let folders: Vec<Vec<_>> = chunks.map(|some| some.iter().map(read).collect()).collect();
+        drop(tasks);
+        self.seen.reserve(ids.len());
+        for (job, mut folder, is_new) in folders.into_iter().flatten() {
             if let (Seen::Says(_, says), true) = (&mut folder.sidecar, is_new) {
                 *says = state.share(says);
             }
@@ -228,6 +238,35 @@ impl<'a> Look<'a> {
         }
         told
     }
+}
+
+/// A directory to look at.
+struct Task<'a> {
+    job: JobIdx,
+    id: &'a JobId,
+    before: Option<&'a Folder>,
+}
+
+/// Returns the directories of jobs, in the order of their inodes as far as these are known: the kernel
+/// has them near to each other.
+fn tasks<'a>(jobs: &RoaringBitmap, ids: &'a [JobId], known: &'a [Folder]) -> Vec<Task<'a>> {
+    let mut rest = known;
+    let task = |(job, id): (JobIdx, &'a JobId)| {
+        // Both are sorted; if most are asked about, the next is near.
+        let at = match rest.iter().take(2).position(|folder| folder.id >= *id) {
+            Some(at) => at,
+            None => rest.partition_point(|folder| folder.id < *id),
+        };
+        rest = &rest[at..];
+        Task {
+            job,
+            id,
+            before: rest.first().filter(|folder| folder.id == *id),
+        }
+    };
+    let mut tasks: Vec<_> = jobs.iter().zip(ids).map(task).collect();
+    tasks.sort_unstable_by_key(|task| task.before.map(|before| before.stamp.inode));
+    tasks
 }
 
 /// Tells whether there is a regular file, links followed; and whether that is so for as long as the
