@@ -68,7 +68,7 @@ pub(in crate::cli) fn run(context: &Context<'_>, args: &StatusArgs) -> Result<Ex
 }
 
 /// Empties the screen of a terminal.
-const CLEAR: &[u8] = b"\x1b[H\x1b[2J\x1b[3J";
+const CLEAR: &[u8] = b"\x1b[H\x1b[2J";
 
 /// What is to be shown.
 struct Plan<'a> {
