@@ -474,6 +474,36 @@ warning: 079bfebde3726bd680bff2a190197a03 and 1 other: its flow state is not usa
 }
 
 #[test]
+fn all_states_have_room_in_80_columns() {
+    let rocket = Rocket::new();
+    rocket.write(&rocket.flown[0], "sweepfs_flow.json", "{");
+    let elsewhere = r#"{"state": "running", "attempt": 1, "host": "elsewhere", "pid": 1,
+        "process_start": "x:1"}"#;
+    rocket.record(10, elsewhere);
+    let ran = rocket.run("80", &["status"]);
+    assert_eq!(ran.code, Some(3), "{ran:?}");
+    let widest = ran.stdout.lines().map(|line| line.chars().count()).max();
+    assert!(widest <= Some(80), "{}", ran.stdout);
+    assert_data_eq!(ran.stdout, str![[r#"
+24 jobs
+
+label              jobs
+far          37 %     9
+flown        66 %    16
+
+operation          of     compl.  runni.  queued  eligi.  failed  waiti.  unkno.
+distance     62 %  24         15       0       0       8       0       0       1
+trajectory   20 %  24          5       1       1       7       1       8       1
+average       0 %  3 agg       0       0       0       0       0       3       0
+
+group simulate: distance, trajectory
+
+1 failed: `sweepfs explain trajectory 8603` tells why
+
+"#]]);
+}
+
+#[test]
 fn a_project_need_not_have_operations() {
     let env = Env::new();
     let root = env.project("p");
