@@ -10,7 +10,7 @@ use super::units::{UnitIdx, Units};
 use crate::catalog::{Facts, FactsError, JobIdx};
 use crate::config::{OperationConfig, WorkflowConfig};
 use crate::exec::Machine;
-use crate::filter::{Condition, Expr, Filter, Probe};
+use crate::filter::{Condition, Expr, Filter, Probe, Space};
 use crate::report::Problem;
 use crate::workspace::Workspace;
 use roaring::RoaringBitmap;
@@ -194,6 +194,13 @@ impl<'a> Evaluation<'a> {
         found.put(FlowState::Unknown, recorded.unknown);
         found.put(FlowState::Running, recorded.running);
         found.put(FlowState::Queued, recorded.queued);
+        let is_divided = matches!(self.units(operation)?, Units::Aggregates(_));
+        if is_divided && !self.unclear(operation).is_empty() {
+            // A job may be missing in any of them.
+            found.put(FlowState::Unknown, rest);
+            found.records = recorded.summaries;
+            return Ok(found);
+        }
         let completed = match config.post.is_empty() {
             true => Truth {
                 yes: &recorded.completed & &rest,
@@ -342,9 +349,17 @@ impl<'a> Evaluation<'a> {
     /// and cannot be read.
     fn unclear(&self, operation: usize) -> RoaringBitmap {
         let config = &self.config.operations[operation];
-        let of_aggregates = config.aggregate.as_ref().and_then(|a| a.filter.as_ref());
-        let mut filters = config.filter.iter().chain(of_aggregates);
-        match filters.any(|filter| filter.expr().needs_documents()) {
+        let aggregate = config.aggregate.as_ref();
+        let filters = config
+            .filter
+            .iter()
+            .chain(aggregate.and_then(|a| a.filter.as_ref()));
+        let by = aggregate.into_iter().flat_map(|aggregate| &aggregate.by);
+        let needs_documents = filters
+            .into_iter()
+            .any(|filter| filter.expr().needs_documents())
+            || by.into_iter().any(|field| field.space == Space::Document);
+        match needs_documents {
             true => self.facts.unreadable_documents(),
             false => RoaringBitmap::new(),
         }
@@ -399,7 +414,7 @@ fn cost(expr: &Expr<Probe>) -> u8 {
     match expr {
         Expr::And(parts) | Expr::Or(parts) => parts.iter().map(cost).max().unwrap_or(0),
         Expr::Not(part) => cost(part),
-        Expr::Test(field, _) => u8::from(field.space == crate::filter::Space::Document),
+        Expr::Test(field, _) => u8::from(field.space == Space::Document),
         Expr::Probe(Probe::Never) => 0,
         Expr::Probe(Probe::File(_) | Probe::Newer(..) | Probe::Size(..)) => 2,
         Expr::Probe(Probe::After(_)) => 3,

@@ -358,3 +358,23 @@ fn executions_decide_what_conditions_leave_open() {
         assert!(swept.problems()[0].reason.contains(reason));
     }
 }
+
+#[test]
+fn aggregates_that_may_lack_a_job_are_unknown() {
+    let swept = Swept::new(
+        3,
+        &operations(&[
+            ("by", "aggregate = { by = \"doc.x\" }"),
+            ("where", "where = \"doc.x=1\"\naggregate = { all = true }"),
+            ("all", "aggregate = { all = true, sort = \"a\" }"),
+        ]),
+    );
+    swept.document(0, "{\"x\": 1}");
+    swept.document(1, "{\"x\": 2}");
+    assert_eq!(swept.states("by"), "eligible: 0 1 2");
+    assert_eq!(swept.states("where"), "eligible: 0");
+    swept.document(2, "{");
+    assert_eq!(swept.states("by"), "unknown: 0 1 2");
+    assert_eq!(swept.states("where"), "unknown: 0");
+    assert_eq!(swept.states("all"), "eligible: 0+1+2");
+}

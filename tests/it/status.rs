@@ -484,7 +484,9 @@ fn all_states_have_room_in_80_columns() {
     assert_eq!(ran.code, Some(3), "{ran:?}");
     let widest = ran.stdout.lines().map(|line| line.chars().count()).max();
     assert!(widest <= Some(80), "{}", ran.stdout);
-    assert_data_eq!(ran.stdout, str![[r#"
+    assert_data_eq!(
+        ran.stdout,
+        str![[r#"
 24 jobs
 
 label              jobs
@@ -500,7 +502,8 @@ group simulate: distance, trajectory
 
 1 failed: `sweepfs explain trajectory 8603` tells why
 
-"#]]);
+"#]]
+    );
 }
 
 #[test]
