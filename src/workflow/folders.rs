@@ -286,6 +286,13 @@ impl Drop for Look<'_> {
         if !self.has_changed || self.seen.is_empty() {
             return;
         }
+        let is_all = self.seen.len() >= self.facts.n_jobs();
+        if !is_all && self.seen.len() <= FEW {
+            self.folders
+                .locked()
+                .replace(std::mem::take(&mut self.seen));
+            return;
+        }
         let mut places: Vec<_> = self
             .places
             .iter()
@@ -387,6 +394,18 @@ impl Reader<'_> {
 }
 
 impl State {
+    /// Keeps what was seen of a few folders, if they are known; that is not worth writing a file.
+    fn replace(&mut self, seen: Vec<Folder>) {
+        for folder in seen {
+            let place = self
+                .folders
+                .binary_search_by(|known| known.id.cmp(&folder.id));
+            if let Ok(place) = place {
+                self.folders[place] = folder;
+            }
+        }
+    }
+
     /// Returns the one copy of what a sidecar says.
     fn share(&mut self, says: &Arc<Summaries>) -> Arc<Summaries> {
         if let Some(known) = self.shared.get(says) {
