@@ -90,7 +90,8 @@ def states(made, grid, peers):
         Case("status", ours("status") + row("show", "status") + flow("status", "--hide-progress")),
         Case("status of one job", ours("status", "-j", one) + row("show", "status", "-a", "init", one) + flow("status", "-j", one)),
         Case("next", ours("next", "init") + flow("next", "init")),
-        Case("run, nothing to do", ours("run", "-o", "init", "-f", "a<0") + flow("run", "-f", "a", "-1")),
+        Case("run, no job selected", ours("run", "-o", "init", "-f", "a<0") + flow("run", "-f", "a", "-1")),
+        Case("run, everything looked at", ours("run", "-n", "0")),
     ]
 
 
