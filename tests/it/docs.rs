@@ -107,3 +107,23 @@ fn the_page_for_users_of_signac_flow_is_true() {
 fn the_page_on_workflows_is_true() {
     check_page("docs/workflow.md");
 }
+
+/// The demo has a reader of console blocks of its own.
+#[test]
+fn the_demo_plays_the_tutorial() {
+    if !can_mount() {
+        return;
+    }
+    let env = Env::new();
+    let bin = Path::new(program()).parent().unwrap().to_str().unwrap();
+    let demo = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/demo");
+    let mut command = env.in_env(Command::new(demo), &env.path(), &["--bin", bin]);
+    command.env("TMPDIR", env.path());
+    let ran = Ran::of(command);
+    assert!(ran.success().ends_with("demo: done\n"), "{ran:?}");
+    assert!(
+        ran.stdout.contains("5 executions: 5 completed")
+            || ran.stderr.contains("5 executions: 5 completed"),
+        "{ran:?}"
+    );
+}
