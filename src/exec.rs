@@ -45,6 +45,16 @@ pub struct Finished {
 
 /// Runs a program to its end, without input, and captures what it prints.
 pub fn run(program: &Path, args: &[&OsStr], limit: Duration) -> Result<Finished, ExecError> {
+    run_with(program, args, &[], limit)
+}
+
+/// As [`run`] does, with variables of the environment that are set, or taken away.
+pub fn run_with(
+    program: &Path,
+    args: &[&OsStr],
+    env: &[(&str, Option<&str>)],
+    limit: Duration,
+) -> Result<Finished, ExecError> {
     let start_error = |cause| ExecError::Start {
         program: program.to_owned(),
         cause,
@@ -55,6 +65,12 @@ pub fn run(program: &Path, args: &[&OsStr], limit: Duration) -> Result<Finished,
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
+    for (name, value) in env {
+        match value {
+            Some(value) => command.env(name, value),
+            None => command.env_remove(name),
+        };
+    }
     let child = command.spawn().map_err(start_error)?;
     let pid = rustix::process::Pid::from_child(&child);
     let (sender, receiver) = mpsc::channel();

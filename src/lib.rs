@@ -12,6 +12,7 @@ pub mod fsx;
 pub mod mount;
 pub mod pyjson;
 pub mod report;
+pub mod scheduler;
 pub mod statepoint;
 pub mod template;
 pub mod term;

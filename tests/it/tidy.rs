@@ -32,6 +32,7 @@ const MODULES: &[(&str, &[&str])] = &[
         "view",
         &["catalog", "fsx", "pyjson", "filter", "statepoint"],
     ),
+    ("scheduler", &["exec", "report", "template"]),
     (
         "workflow",
         &[
@@ -42,6 +43,7 @@ const MODULES: &[(&str, &[&str])] = &[
             "fsx",
             "pyjson",
             "report",
+            "scheduler",
             "statepoint",
             "template",
             "workspace",
@@ -76,6 +78,7 @@ const MODULES: &[(&str, &[&str])] = &[
             "workspace",
             "catalog",
             "view",
+            "scheduler",
             "workflow",
             "mount",
         ],

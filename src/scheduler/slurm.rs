@@ -1,0 +1,567 @@
+//! Slurm.
+
+use super::{Array, Order, Scheduler, Seen, States, Trouble, Verdict, element_id};
+use crate::exec::{self, ExecError, Finished};
+use crate::report::{harmless, with_causes};
+use crate::template::{Scope, Template, TemplateError};
+use std::collections::{HashMap, HashSet};
+use std::ffi::{OsStr, OsString};
+use std::path::Path;
+use std::time::Duration;
+
+/// A command that takes longer has hung; a controller that is gone takes about that long to notice.
+const LIMIT: Duration = Duration::from_secs(60);
+
+/// The largest array of a Slurm whose settings are unknown.
+const ELEMENTS_MAX: u32 = 1000;
+
+/// The kernel takes arguments of up to 128 KiB each.
+const ARGUMENT_BYTES_MAX: usize = 100_000;
+
+/// So many batch jobs are cancelled by one command.
+const CANCELLED_AT_ONCE: usize = 1000;
+
+/// More of what a command says is not repeated.
+const MESSAGE_LEN_MAX: usize = 300;
+
+const SCRIPT: &str = r#"#!/bin/bash
+#SBATCH --job-name={{ name }}
+#SBATCH --array={{ array }}
+#SBATCH --no-requeue
+#SBATCH --ntasks={{ processes }}
+#SBATCH --cpus-per-task={{ threads }}
+{% if gpus > 0 %}#SBATCH --gpus={{ gpus }}
+{% endif %}{% if memory %}#SBATCH --mem={{ memory }}
+{% endif %}{% if time %}#SBATCH --time={{ time }}
+{% endif %}{% if account %}#SBATCH --account={{ account }}
+{% endif %}{% if partition %}#SBATCH --partition={{ partition }}
+{% endif %}
+exec {{ program }} -C {{ project }} batch {{ name }} "$SLURM_ARRAY_TASK_ID" "$SLURM_ARRAY_JOB_ID"
+"#;
+
+/// Variables with which users change what the commands print or ask for, none of which may change
+/// what we read.
+const UNSET: &[&str] = &[
+    "SBATCH_ARRAY_INX",
+    "SBATCH_JOB_NAME",
+    "SBATCH_OUTPUT",
+    "SBATCH_REQUEUE",
+    "SBATCH_WAIT",
+    "SQUEUE_ACCOUNT",
+    "SQUEUE_ARRAY",
+    "SQUEUE_FORMAT",
+    "SQUEUE_FORMAT2",
+    "SQUEUE_LICENSES",
+    "SQUEUE_NAMES",
+    "SQUEUE_PARTITION",
+    "SQUEUE_PRIORITY",
+    "SQUEUE_QOS",
+    "SQUEUE_SORT",
+    "SQUEUE_STATES",
+    "SQUEUE_USERS",
+    "SACCT_FEDERATION",
+    "SACCT_FORMAT",
+];
+
+/// Slurm, through its commands.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Slurm;
+
+impl Scheduler for Slurm {
+    fn name(&self) -> &'static str {
+        "slurm"
+    }
+
+    fn elements_max(&self) -> u32 {
+        let config = ask("scontrol", &["show".into(), "config".into()]);
+        let config = config.ok().filter(|config| config.success);
+        config
+            .and_then(|config| array_size_max(&config.stdout))
+            .unwrap_or(ELEMENTS_MAX)
+    }
+
+    fn script(&self, order: &Order<'_>) -> Result<String, TemplateError> {
+        let at_once = order.at_once.map(|n| format!("%{n}")).unwrap_or_default();
+        let array = format!("0-{}{at_once}", order.n_elements.saturating_sub(1));
+        let scope = Scope::new()
+            .with("name", order.name)
+            .with("array", array)
+            .with("processes", order.needs.processes)
+            .with("threads", order.needs.threads)
+            .with("gpus", order.needs.gpus)
+            .with(
+                "memory",
+                order.needs.memory_bytes.map(megabytes).unwrap_or_default(),
+            )
+            .with(
+                "time",
+                order.needs.walltime_s.map(clock).unwrap_or_default(),
+            )
+            .with("account", order.account.unwrap_or_default())
+            .with("partition", order.partition.unwrap_or_default())
+            .with("program", order.program)
+            .with("project", order.project);
+        Template::parse(SCRIPT)?.render_command(&scope)
+    }
+
+    fn command(&self, script: &Path, dir: &Path, logs: &Path) -> Vec<OsString> {
+        let with = |option: &str, value: &OsStr| {
+            let mut argument = OsString::from(option);
+            argument.push(value);
+            argument
+        };
+        let logs = logs.to_string_lossy().replace('%', "%%");
+        vec![
+            "sbatch".into(),
+            "--parsable".into(),
+            with("--chdir=", dir.as_os_str()),
+            format!("--output={logs}/%a.log").into(),
+            script.into(),
+        ]
+    }
+
+    fn submit(&self, command: &[OsString]) -> Result<String, Trouble> {
+        let Some((program, args)) = command.split_first() else {
+            return Err(Trouble("there is no command".to_owned()));
+        };
+        let program = program.to_string_lossy();
+        let finished = succeeded(&program, ask(&program, args))?;
+        submitted_id(&finished.stdout).ok_or_else(|| {
+            let said = harmless(finished.stdout.trim());
+            Trouble(format!("`sbatch` names no batch job: {said}"))
+        })
+    }
+
+    fn find(&self, name: &str) -> Result<Option<String>, Trouble> {
+        let lines = queue(&[format!("--name={name}")])?;
+        let mut of_name = lines.into_iter().filter(|line| line.name == name);
+        Ok(of_name.next().map(|line| line.array))
+    }
+
+    fn poll(&self, arrays: &[Array]) -> (States, Option<Trouble>) {
+        let ids: Vec<&str> = arrays.iter().map(|array| array.id.as_str()).collect();
+        let list = ids.join(",");
+        // A list of one id that is unknown is an error; of a longer one, what is known is shown.
+        let which = match list.len() > ARGUMENT_BYTES_MAX {
+            true => Vec::new(),
+            false => vec![format!("--jobs={list},{}", ids.first().unwrap_or(&"0"))],
+        };
+        let lines = match queue(&which) {
+            Ok(lines) => lines,
+            Err(trouble) => return (States::new(), Some(trouble)),
+        };
+        let mut states = seen(arrays, &lines);
+        let missing: Vec<_> = arrays
+            .iter()
+            .filter(|array| is_any_missing(array, &states))
+            .collect();
+        if missing.is_empty() {
+            return (states, None);
+        }
+        match accounted(&missing) {
+            Ok(lines) => {
+                for (id, ended) in seen(arrays, &lines) {
+                    states.entry(id).or_insert(ended);
+                }
+            }
+            Err(trouble) => return (states, Some(trouble)),
+        }
+        for array in missing {
+            for element in &array.elements {
+                states
+                    .entry(element_id(&array.id, *element))
+                    .or_insert(Seen::Gone);
+            }
+        }
+        (states, None)
+    }
+
+    fn cancel(&self, ids: &[String]) -> Result<(), Trouble> {
+        for some in ids.chunks(CANCELLED_AT_ONCE) {
+            let args: Vec<_> = some.iter().map(OsString::from).collect();
+            succeeded("scancel", ask("scancel", &args))?;
+        }
+        Ok(())
+    }
+}
+
+fn is_any_missing(array: &Array, states: &States) -> bool {
+    let mut elements = array.elements.iter();
+    elements.any(|element| !states.contains_key(&element_id(&array.id, *element)))
+}
+
+fn ask(program: &str, args: &[OsString]) -> Result<Finished, ExecError> {
+    let mut env = vec![("LC_ALL", Some("C")), ("SLURM_BITSTR_LEN", Some("0"))];
+    env.extend(UNSET.iter().map(|name| (*name, None)));
+    let args: Vec<_> = args.iter().map(OsString::as_os_str).collect();
+    exec::run_with(Path::new(program), &args, &env, LIMIT)
+}
+
+/// Returns what a program said, if it ended well.
+fn succeeded(program: &str, finished: Result<Finished, ExecError>) -> Result<Finished, Trouble> {
+    let finished = finished.map_err(|error| Trouble(with_causes(&error)))?;
+    if finished.success {
+        return Ok(finished);
+    }
+    let said = harmless(finished.stderr.trim());
+    let said: String = said.chars().take(MESSAGE_LEN_MAX).collect();
+    Err(Trouble(format!("`{program}` failed: {said}")))
+}
+
+/// Asks for batch jobs in the queue, and for those that have left it a short time ago.
+fn queue(which: &[String]) -> Result<Vec<Line>, Trouble> {
+    let mut args: Vec<OsString> = [
+        "--noheader",
+        "--array",
+        "--states=all",
+        "--format=%i|%T|%r|%j",
+    ]
+    .map(OsString::from)
+    .to_vec();
+    args.extend(which.iter().map(OsString::from));
+    match ask("squeue", &args) {
+        Ok(finished) if finished.stderr.contains("Invalid job id") => Ok(Vec::new()),
+        finished => Ok(lines(&succeeded("squeue", finished)?.stdout)),
+    }
+}
+
+/// Asks the accounting for arrays; nothing is known there if there is none.
+fn accounted(arrays: &[&Array]) -> Result<Vec<Line>, Trouble> {
+    let ids: Vec<_> = arrays.iter().map(|array| array.id.as_str()).collect();
+    let mut found = Vec::new();
+    for some in ids.chunks(CANCELLED_AT_ONCE) {
+        let list = format!("--jobs={}", some.join(","));
+        let args = [
+            "-n",
+            "-X",
+            "-P",
+            "--format=JobID,State,ExitCode,JobName",
+            &list,
+        ];
+        let finished = match ask("sacct", &args.map(OsString::from)) {
+            Ok(finished) if finished.stderr.contains("accounting storage is disabled") => {
+                return Ok(Vec::new());
+            }
+            Err(ExecError::Start { .. }) => return Ok(Vec::new()),
+            finished => succeeded("sacct", finished)?,
+        };
+        found.extend(lines(&finished.stdout));
+    }
+    Ok(found)
+}
+
+/// What the queue or the accounting says of a batch job, or of elements of an array.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Line {
+    array: String,
+    elements: Vec<u32>,
+    state: String,
+    /// The reason, or the exit status.
+    detail: String,
+    name: String,
+}
+
+/// Reads lines `ID|STATE|DETAIL|NAME`. A name may hold anything, so a line that is none of ours is
+/// no mistake.
+fn lines(text: &str) -> Vec<Line> {
+    let line = |line: &str| {
+        let mut fields = line.splitn(4, '|');
+        let (id, state) = (fields.next()?, fields.next()?);
+        let (detail, name) = (fields.next()?, fields.next()?);
+        let (array, elements) = elements_of(id.trim())?;
+        Some(Line {
+            array: array.to_owned(),
+            elements,
+            // `CANCELLED by 0`, `CANCELLED+`
+            state: state.split([' ', '+']).next()?.to_owned(),
+            detail: detail.to_owned(),
+            name: name.to_owned(),
+        })
+    };
+    text.lines().filter_map(line).collect()
+}
+
+/// Reads `7_4`, or `7_[0-2,5%3]`; a batch job that is no array has no element.
+fn elements_of(id: &str) -> Option<(&str, Vec<u32>)> {
+    let is_number = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+    let Some((array, elements)) = id.split_once('_') else {
+        return is_number(id).then(|| (id, Vec::new()));
+    };
+    let list = elements
+        .strip_prefix('[')
+        .and_then(|list| list.strip_suffix(']'));
+    let list = list.unwrap_or(elements);
+    let list = list.split_once('%').map_or(list, |(list, _)| list);
+    let mut all = Vec::new();
+    for part in list.split(',') {
+        let (range, step) = part.split_once(':').unwrap_or((part, "1"));
+        let (first, last) = range.split_once('-').unwrap_or((range, range));
+        let (first, last): (u32, u32) = (first.parse().ok()?, last.parse().ok()?);
+        all.extend((first..=last).step_by(step.parse().ok().filter(|step| *step > 0)?));
+    }
+    is_number(array).then_some((array, all))
+}
+
+/// Puts what is said in the words of all schedulers. An id with another name is that of another
+/// cluster, which has begun to count anew.
+fn seen(arrays: &[Array], lines: &[Line]) -> States {
+    let names: HashMap<_, _> = arrays
+        .iter()
+        .map(|array| (&array.id, &array.name))
+        .collect();
+    let wanted: HashSet<_> = arrays
+        .iter()
+        .flat_map(|array| array.elements.iter().map(|element| (&array.id, *element)))
+        .collect();
+    let mut states = States::new();
+    for line in lines
+        .iter()
+        .filter(|line| names.get(&line.array) == Some(&&line.name))
+    {
+        let Some(state) = state_of(&line.state, &line.detail) else {
+            continue;
+        };
+        let elements = line
+            .elements
+            .iter()
+            .filter(|element| wanted.contains(&(&line.array, **element)));
+        for element in elements {
+            states.insert(element_id(&line.array, *element), state.clone());
+        }
+    }
+    states
+}
+
+/// Returns what a state means; `None` if it is one that we do not know, which says nothing.
+fn state_of(state: &str, detail: &str) -> Option<Seen> {
+    let verdict = match state {
+        "PENDING" | "CONFIGURING" | "REQUEUED" | "REQUEUE_FED" | "REQUEUE_HOLD"
+        | "RESV_DEL_HOLD" | "SPECIAL_EXIT" => return Some(Seen::Queued(detail.to_owned())),
+        "RUNNING" | "SUSPENDED" | "STOPPED" | "SIGNALING" | "STAGE_OUT" | "RESIZING" => {
+            return Some(Seen::Active(None));
+        }
+        "COMPLETING" if detail == "TimeLimit" => {
+            return Some(Seen::Active(Some(Verdict::TimedOut)));
+        }
+        "COMPLETING" => return Some(Seen::Active(Some(Verdict::Cancelled))),
+        "COMPLETED" => Verdict::Completed,
+        "FAILED" | "LAUNCH_FAILED" | "RECONFIG_FAIL" => Verdict::Failed,
+        "TIMEOUT" | "DEADLINE" => Verdict::TimedOut,
+        "OUT_OF_MEMORY" => Verdict::OutOfMemory,
+        "CANCELLED" | "REVOKED" => Verdict::Cancelled,
+        "NODE_FAIL" | "BOOT_FAIL" | "PREEMPTED" => Verdict::NodeFailed,
+        _ => return None,
+    };
+    let words = match (verdict, detail) {
+        (Verdict::Failed, detail) if !detail.is_empty() && detail != "None" => {
+            format!("{state} ({detail})")
+        }
+        _ => state.to_owned(),
+    };
+    Some(Seen::Ended(verdict, words))
+}
+
+/// Finds the id in what `sbatch --parsable` prints: `7`, or `7;cluster`, on the last such line.
+fn submitted_id(text: &str) -> Option<String> {
+    let id = |line: &str| {
+        let id = line.trim().split(';').next()?;
+        let is_number = !id.is_empty() && id.bytes().all(|b| b.is_ascii_digit());
+        is_number.then(|| id.to_owned())
+    };
+    text.lines().rev().find_map(id)
+}
+
+fn array_size_max(config: &str) -> Option<u32> {
+    let line = config
+        .lines()
+        .find(|line| line.trim_start().starts_with("MaxArraySize"))?;
+    let size = line.split_once('=')?.1.trim().parse().ok()?;
+    Some(size).filter(|size| *size > 0)
+}
+
+/// Returns a size in whole MiB.
+fn megabytes(bytes: u64) -> String {
+    format!("{}M", bytes.div_ceil(1 << 20))
+}
+
+/// Returns a time as `D-HH:MM:SS`.
+fn clock(time_s: u64) -> String {
+    let (days, rest_s) = (time_s / 86400, time_s % 86400);
+    format!(
+        "{days}-{:02}:{:02}:{:02}",
+        rest_s / 3600,
+        rest_s % 3600 / 60,
+        rest_s % 60
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Needs;
+    use super::*;
+
+    fn array(id: &str, name: &str, n: u32) -> Array {
+        Array {
+            id: id.to_owned(),
+            name: name.to_owned(),
+            elements: (0..n).collect(),
+        }
+    }
+
+    #[test]
+    fn the_id_is_found_among_noise() {
+        for (said, id) in [
+            ("4\n", Some("4")),
+            ("4;cluster\n", Some("4")),
+            ("sbatch: lua: 200 hours are left\n4411\n\n", Some("4411")),
+            ("4411\nWelcome to 2 clusters\n", Some("4411")),
+            ("", None),
+            ("Submitted batch job 4\n", None),
+            (";x\n", None),
+        ] {
+            assert_eq!(submitted_id(said).as_deref(), id, "{said:?}");
+        }
+    }
+
+    #[test]
+    fn elements_are_written_in_many_ways() {
+        for (id, elements) in [
+            ("662_4", Some(("662", vec![4]))),
+            ("662_[4-7]", Some(("662", vec![4, 5, 6, 7]))),
+            ("662_[0,4-5,9%3]", Some(("662", vec![0, 4, 5, 9]))),
+            ("662_[1-9:4]", Some(("662", vec![1, 5, 9]))),
+            ("662", Some(("662", vec![]))),
+            ("662_[1,3,...]", None),
+            ("662_[1-2:0]", None),
+            ("x_1", None),
+            ("", None),
+        ] {
+            let found = elements_of(id);
+            assert_eq!(found, elements, "{id}");
+        }
+    }
+
+    #[test]
+    fn what_the_queue_says_is_understood() {
+        let said = "7_0|RUNNING|None|fly-1\n\
+            7_1|PENDING|JobHeldUser|fly-1\n\
+            7_2|COMPLETING|TimeLimit|fly-1\n\
+            7_3|FAILED|NonZeroExitCode|fly-1\n\
+            7_4|TIMEOUT|TimeLimit|fly-1\n\
+            7_5|SOMETHING_NEW|None|fly-1\n\
+            7_[6-7%2]|PENDING|Priority|fly-1\n\
+            7_8|RUNNING|None|a|name\nwith|a|new|line\n\
+            8_0|COMPLETED|None|another-1\n\
+            9_0|COMPLETED|None|fly-1\n\
+            \n";
+        let arrays = [array("7", "fly-1", 10), array("8", "fly-2", 1)];
+        let states = seen(&arrays, &lines(said));
+        let state = |element| states.get(&element_id("7", element)).cloned();
+        assert_eq!(state(0), Some(Seen::Active(None)));
+        assert_eq!(state(1), Some(Seen::Queued("JobHeldUser".into())));
+        assert_eq!(state(2), Some(Seen::Active(Some(Verdict::TimedOut))));
+        let failed = Seen::Ended(Verdict::Failed, "FAILED (NonZeroExitCode)".into());
+        assert_eq!(state(3), Some(failed));
+        assert_eq!(
+            state(4),
+            Some(Seen::Ended(Verdict::TimedOut, "TIMEOUT".into()))
+        );
+        assert_eq!(state(6), Some(Seen::Queued("Priority".into())));
+        assert_eq!((state(5), state(8), state(9)), (None, None, None));
+        assert_eq!(states.len(), 7);
+    }
+
+    #[test]
+    fn what_the_accounting_says_is_understood() {
+        let said = "7_0|COMPLETED|0:0|fly-1\n7_1|CANCELLED by 0|0:0|fly-1\n7_2|OUT_OF_ME+|0:125|fly-1\n\
+            7_3|NODE_FAIL|0:0|fly-1\n7_4|FAILED|3:0|fly-1\n7_5|OUT_OF_MEMORY|0:125|fly-1\n";
+        let states = seen(&[array("7", "fly-1", 9)], &lines(said));
+        let verdict = |element| match states.get(&element_id("7", element)) {
+            Some(Seen::Ended(verdict, words)) => Some((*verdict, words.as_str())),
+            _ => None,
+        };
+        assert_eq!(verdict(0), Some((Verdict::Completed, "COMPLETED")));
+        assert_eq!(verdict(1), Some((Verdict::Cancelled, "CANCELLED")));
+        assert_eq!(verdict(2), None);
+        assert_eq!(verdict(3), Some((Verdict::NodeFailed, "NODE_FAIL")));
+        assert_eq!(verdict(4), Some((Verdict::Failed, "FAILED (3:0)")));
+        assert_eq!(verdict(5), Some((Verdict::OutOfMemory, "OUT_OF_MEMORY")));
+    }
+
+    #[test]
+    fn many_elements_are_read() {
+        let said: String = (0..20_000)
+            .map(|i| format!("{}_{}|PENDING|None|n\n", i / 1000, i % 1000))
+            .collect();
+        let arrays: Vec<_> = (0..20)
+            .map(|id| array(&id.to_string(), "n", 1000))
+            .collect();
+        assert_eq!(seen(&arrays, &lines(&said)).len(), 20_000);
+    }
+
+    #[test]
+    fn a_script_asks_for_what_is_needed() {
+        let needs = Needs {
+            processes: 4,
+            threads: 2,
+            gpus: 1,
+            memory_bytes: Some((4 << 30) + 1),
+            walltime_s: Some(129_601),
+        };
+        let order = Order {
+            name: "fly-1",
+            n_elements: 200,
+            at_once: Some(5),
+            needs,
+            account: Some("o'neill; rm"),
+            partition: Some("gpu"),
+            program: "/opt/my tools/sweepfs",
+            project: "/data/a b'c",
+        };
+        let script = Slurm.script(&order).expect("a script");
+        let expected = r#"#!/bin/bash
+#SBATCH --job-name=fly-1
+#SBATCH --array=0-199%5
+#SBATCH --no-requeue
+#SBATCH --ntasks=4
+#SBATCH --cpus-per-task=2
+#SBATCH --gpus=1
+#SBATCH --mem=4097M
+#SBATCH --time=1-12:00:01
+#SBATCH --account='o'\''neill; rm'
+#SBATCH --partition=gpu
+
+exec '/opt/my tools/sweepfs' -C '/data/a b'\''c' batch fly-1 "$SLURM_ARRAY_TASK_ID" "$SLURM_ARRAY_JOB_ID"
+"#;
+        assert_eq!(script.trim_end(), expected.trim_end());
+        let account = Some("two\nlines");
+        Slurm
+            .script(&Order { account, ..order })
+            .expect_err("no line of an option");
+    }
+
+    #[test]
+    fn the_size_of_arrays_is_asked_for() {
+        let config = "MailProg = /bin/mail\nMaxArraySize            = 1001\nMaxDBDMsgs = 20008\n";
+        assert_eq!(array_size_max(config), Some(1001));
+        assert_eq!(array_size_max("slurm_load_ctl_conf error"), None);
+    }
+
+    #[test]
+    fn paths_are_no_patterns() {
+        let command = Slurm.command(
+            Path::new("/p/x.sh"),
+            Path::new("/p"),
+            Path::new("/p/100%/l"),
+        );
+        let command: Vec<_> = command.iter().map(|word| word.to_string_lossy()).collect();
+        let expected = [
+            "sbatch",
+            "--parsable",
+            "--chdir=/p",
+            "--output=/p/100%%/l/%a.log",
+            "/p/x.sh",
+        ];
+        assert_eq!(command, expected);
+    }
+}
