@@ -131,6 +131,16 @@ pub fn start_reader(
     spawn(command, program).map(Running)
 }
 
+/// Returns a word as a shell reads it.
+pub fn quoted(word: &OsStr) -> String {
+    let word = word.to_string_lossy();
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "_-./:@%+,=".contains(c);
+    match !word.is_empty() && word.chars().all(is_plain) {
+        true => word.into_owned(),
+        false => format!("'{}'", word.replace('\'', r"'\''")),
+    }
+}
+
 fn spawn(mut command: Command, program: &Path) -> Result<Child, ExecError> {
     command.spawn().map_err(|cause| ExecError::Start {
         program: program.to_owned(),

@@ -97,6 +97,7 @@ pub(super) enum Command {
     Doctor(DoctorArgs),
     Run(RunArgs),
     Exec(ExecArgs),
+    Submit(SubmitArgs),
     Workflow(WorkflowArgs),
     Status(StatusArgs),
     Next(NextArgs),
@@ -107,6 +108,8 @@ pub(super) enum Command {
     Serve(ServeArgs),
     #[command(hide = true)]
     Watchdog(ServeArgs),
+    #[command(hide = true)]
+    Batch(BatchArgs),
 }
 
 /// Make the current directory a signac project.
@@ -672,6 +675,66 @@ pub(super) struct ExecArgs {
     /// Print what would be executed, and change nothing.
     #[arg(long, alias = "pretend")]
     pub(super) dry_run: bool,
+}
+
+/// Send what is eligible to a cluster.
+#[derive(Debug, ClapArgs)]
+#[command(
+    after_help = "Executions of one operation that need the same go as one array of batch jobs. Each records itself
+when it begins and ends; `status` and `explain` show how far they are. What is queued or
+running is not sent again, whoever asks.
+
+Examples:
+  sweepfs submit --dry-run
+  sweepfs submit -o simulate -f 'angle>=45' --partition long --account physics
+  sweepfs submit --retry --yes"
+)]
+pub(super) struct SubmitArgs {
+    #[command(flatten)]
+    pub(super) operations: OperationArgs,
+    #[command(flatten)]
+    pub(super) selection: SelectionArgs,
+    /// Send at most N executions.
+    #[arg(short = 'n', long, value_name = "N")]
+    pub(super) limit: Option<usize>,
+    /// The scheduler.
+    #[arg(long, value_enum, default_value_t = Cluster::Slurm)]
+    pub(super) cluster: Cluster,
+    /// The account that pays.
+    #[arg(long, value_name = "NAME")]
+    pub(super) account: Option<String>,
+    /// The partition in which they run.
+    #[arg(long, value_name = "NAME")]
+    pub(super) partition: Option<String>,
+    /// Let at most N of an array run at a time.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(super) at_once: Option<u32>,
+    /// Take what failed again.
+    #[arg(long)]
+    pub(super) retry: bool,
+    /// Do not ask.
+    #[arg(short, long)]
+    pub(super) yes: bool,
+    /// Print the commands and scripts, and send nothing.
+    #[arg(long, alias = "pretend")]
+    pub(super) dry_run: bool,
+}
+
+/// A scheduler.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum Cluster {
+    Slurm,
+}
+
+/// Used by batch jobs.
+#[derive(Debug, ClapArgs)]
+pub(super) struct BatchArgs {
+    /// The submission.
+    pub(super) submission: String,
+    /// The element of its array.
+    pub(super) element: u32,
+    /// What the scheduler calls the array.
+    pub(super) array: String,
 }
 
 /// Show how far the operations are with the jobs.

@@ -1,6 +1,7 @@
 //! Arguments, settings, one file per command, errors to message, hint and exit code.
 
 mod args;
+mod cluster;
 mod commands;
 mod context;
 mod duration;
@@ -74,6 +75,7 @@ fn run(args: Args, term: &Term) -> Result<Exit, CliError> {
         Command::Doctor(args) => commands::doctor::run(&context, &args),
         Command::Run(args) => commands::run::run(&context, &args),
         Command::Exec(args) => commands::run::exec(&context, &args),
+        Command::Submit(args) => commands::submit::run(&context, &args),
         Command::Workflow(args) => commands::workflow::run(&context, &args),
         Command::Status(args) => commands::status::run(&context, &args),
         Command::Next(args) => commands::next::run(&context, &args),
@@ -81,5 +83,6 @@ fn run(args: Args, term: &Term) -> Result<Exit, CliError> {
         Command::Log(args) => commands::log::run(&context, &args),
         Command::Serve(args) => commands::mount::serve(&context, &args),
         Command::Watchdog(args) => commands::mount::watchdog(&args),
+        Command::Batch(args) => commands::run::batch(&context, &args),
     }
 }

@@ -54,6 +54,7 @@ impl Subject {
                 Target::Job(*ids.first().ok_or_else(none)?)
             }
         };
+        context.follow(&workspace);
         let store = Some(context.store(&workspace));
         Ok(Self {
             flow: Flow::new(&workspace, store, &config, Duration::ZERO),

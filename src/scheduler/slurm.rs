@@ -9,8 +9,11 @@ use std::ffi::{OsStr, OsString};
 use std::path::Path;
 use std::time::Duration;
 
-/// A command that takes longer has hung; a controller that is gone takes about that long to notice.
-const LIMIT: Duration = Duration::from_secs(60);
+/// A question that takes longer has hung; a controller that is gone takes about that long to notice.
+const ASKING_MAX: Duration = Duration::from_secs(30);
+
+/// A change is given more time.
+const CHANGING_MAX: Duration = Duration::from_secs(120);
 
 /// The largest array of a Slurm whose settings are unknown.
 const ELEMENTS_MAX: u32 = 1000;
@@ -194,7 +197,11 @@ fn ask(program: &str, args: &[OsString]) -> Result<Finished, ExecError> {
     let mut env = vec![("LC_ALL", Some("C")), ("SLURM_BITSTR_LEN", Some("0"))];
     env.extend(UNSET.iter().map(|name| (*name, None)));
     let args: Vec<_> = args.iter().map(OsString::as_os_str).collect();
-    exec::run_with(Path::new(program), &args, &env, LIMIT)
+    let limit = match program {
+        "sbatch" | "scancel" => CHANGING_MAX,
+        _ => ASKING_MAX,
+    };
+    exec::run_with(Path::new(program), &args, &env, limit)
 }
 
 /// Returns what a program said, if it ended well.

@@ -2,6 +2,7 @@
 //!
 //! Every job directory may hold a sidecar, [`FLOW_FILE`], that says what was executed there.
 
+mod batch;
 mod check;
 mod commands;
 mod evaluate;
@@ -22,6 +23,9 @@ mod status;
 mod summary;
 mod units;
 
+pub use batch::{
+    Batch, BatchCost, BatchTask, Bundle, Followed, SendError, Sent, Submitter, batches, follow,
+};
 pub use check::{Finding, check_rendering, check_syntax};
 pub use evaluate::{Evaluation, OperationStates};
 pub use explain::{ExplainedCondition, ExplainedPart, Explanation};

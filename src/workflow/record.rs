@@ -76,6 +76,9 @@ pub struct Record {
     /// The scheduler's name for it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub batch_id: Option<String>,
+    /// The submission that has sent it, or was about to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub submission: Option<String>,
     /// The machine it runs on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub host: Option<String>,
@@ -117,6 +120,12 @@ pub struct Record {
     pub other: Map<String, Value>,
 }
 
+/// Returns the present time, to the millisecond.
+pub(super) fn now() -> String {
+    let now = jiff::Timestamp::now();
+    format!("{now:.3}")
+}
+
 fn is_zero(number: &u32) -> bool {
     *number == 0
 }
@@ -131,6 +140,7 @@ impl Record {
             interruptions: previous.map_or(0, Self::interruptions_so_far),
             cluster: None,
             batch_id: None,
+            submission: None,
             host: None,
             pid: None,
             process_start: None,
@@ -167,6 +177,18 @@ impl Record {
         self.state = stage;
         self.reason = reason;
         self.ended = Some(now.to_owned());
+    }
+
+    /// Notes that it will not be begun, which is no end to be counted.
+    pub(super) fn withdraw(&mut self, reason: &str, now: &str) {
+        self.state = Stage::Interrupted;
+        self.reason = Some(reason.to_owned());
+        self.ended = Some(now.to_owned());
+    }
+
+    /// Tells whether it waits to be begun by a submission.
+    pub(super) fn is_queued_by(&self, submission: &str) -> bool {
+        self.state == Stage::Queued && self.submission.as_deref() == Some(submission)
     }
 
     /// Returns what is compared to tell which of two copies is the later one.

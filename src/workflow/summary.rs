@@ -52,13 +52,12 @@ impl Summary {
         Ok((name, summary))
     }
 
-    /// Tells whether the execution goes on. What runs elsewhere is taken at its word.
+    /// Tells whether the execution goes on. What runs elsewhere is taken at its word, and of a batch
+    /// job its scheduler is asked, not the machine.
     pub(super) fn runs(&self, machine: &Machine) -> bool {
         let runs = |process| machine.runs(process) != Some(false);
-        match self.processes.is_empty() {
-            true => self.is_batch,
-            false => self.stage == Stage::Running && self.processes.iter().any(runs),
-        }
+        let is_alive = || self.processes.iter().any(runs);
+        self.is_batch || (self.stage == Stage::Running && is_alive())
     }
 
     /// Returns what of a record decides.

@@ -104,6 +104,11 @@ fn the_page_for_users_of_signac_flow_is_true() {
 }
 
 #[test]
+fn the_page_on_clusters_is_true() {
+    check_page("docs/clusters.md");
+}
+
+#[test]
 fn the_page_on_workflows_is_true() {
     check_page("docs/workflow.md");
 }

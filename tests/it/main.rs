@@ -22,6 +22,7 @@ mod reference;
 mod run;
 mod semantics;
 mod signac;
+mod slurm;
 mod states;
 mod status;
 mod stress;

@@ -18,6 +18,7 @@ pub(in crate::cli) fn run(context: &Context<'_>, args: &NextArgs) -> Result<Exit
     let store = Some(context.store(&workspace));
     let flow = Flow::new(&workspace, store, &config, Duration::ZERO);
     let selection = Selection::new(context, &args.selection, &[], &[])?;
+    context.follow(&workspace);
     let found = context.ask(&workspace, &selection, |facts, jobs| {
         let evaluation = flow.evaluation(facts)?;
         let units = evaluation.units(operation)?;

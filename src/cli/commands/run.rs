@@ -1,16 +1,17 @@
-//! `sweepfs run` and `sweepfs exec`
+//! `sweepfs run` and `sweepfs exec`, and what batch jobs run
 
-use crate::cli::args::{ExecArgs, Order, RunArgs};
+use crate::cli::args::{BatchArgs, ExecArgs, Order, RunArgs};
 use crate::cli::context::Context;
 use crate::cli::error::{CliError, Exit};
 use crate::cli::operations::operation_named;
 use crate::cli::selection::{Selection, SelectionArgs};
 use crate::config::{PROJECT_FILE, ProjectConfig};
 use crate::report::{Event, Observer};
+use crate::scheduler::Slurm;
 use crate::term::{ProgressObserver, Term};
 use crate::workflow::{
-    Ended, Flow, Outcome, Planned, Prepared, RunObserver, RunOptions, RunSummary, Runner, Units,
-    aggregate_id, eligible,
+    BatchTask, Bundle, Ended, Flow, Outcome, Planned, Prepared, RunObserver, RunOptions,
+    RunSummary, Runner, Units, aggregate_id, eligible,
 };
 use crate::workspace::Workspace;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
@@ -36,6 +37,7 @@ pub(in crate::cli) fn run(context: &Context<'_>, args: &RunArgs) -> Result<Exit,
     let project = Loaded::new(context)?;
     let operations = args.operations.places(project.flow.config())?;
     let selection = Selection::new(context, &args.selection, &[], &[])?;
+    context.follow(&project.workspace);
     let (mut exit, mut n_failed) = (Exit::Done, 0);
     let mut plan = || {
         let found = context.ask(&project.workspace, &selection, |facts, jobs| {
@@ -61,7 +63,7 @@ pub(in crate::cli) fn run(context: &Context<'_>, args: &RunArgs) -> Result<Exit,
         fail_fast: args.fail_fast,
         force: false,
     };
-    let done = project.execute(context, &options, plan, false)?;
+    let done = project.execute(context, &options, plan, false, None)?;
     if n_failed > 0 {
         context
             .term
@@ -90,14 +92,49 @@ pub(in crate::cli) fn exec(context: &Context<'_>, args: &ExecArgs) -> Result<Exi
     };
     let mut planned = Some(planned);
     let plan = || Ok(planned.take().unwrap_or_default());
-    project.execute(context, &options, plan, true)
+    project.execute(context, &options, plan, true, None)
+}
+
+/// Executes what an element of a submission is for.
+pub(in crate::cli) fn batch(context: &Context<'_>, args: &BatchArgs) -> Result<Exit, CliError> {
+    let project = Loaded::new(context)?;
+    let bundle = Bundle::read(&project.workspace, &args.submission).map_err(CliError::failed)?;
+    let execution = bundle.as_ref().and_then(|bundle| {
+        let execution = bundle.executions.get(args.element as usize)?;
+        Some((bundle, execution))
+    });
+    let Some((bundle, execution)) = execution else {
+        context
+            .term
+            .note("this submission was given back, so there is nothing to do");
+        return Ok(Exit::Done);
+    };
+    let operation = operation_named(project.flow.config(), &bundle.operation)?;
+    let jobs = execution.jobs.iter().map(|id| id.parse());
+    let jobs = jobs.collect::<Result<_, _>>().map_err(CliError::failed)?;
+    let mut planned = Some(vec![Planned {
+        operation,
+        id: execution.id.clone(),
+        jobs,
+        before: None,
+    }]);
+    let options = RunOptions {
+        cores: 1,
+        limit: None,
+        timeout: None,
+        fail_fast: false,
+        force: false,
+    };
+    let plan = || Ok(planned.take().unwrap_or_default());
+    let task = BatchTask::new(&Slurm, &args.submission, &args.array, args.element);
+    project.execute(context, &options, plan, false, Some(task))
 }
 
 /// A project with its workflow.
 pub(in crate::cli) struct Loaded {
-    workspace: Workspace,
+    pub(in crate::cli) workspace: Workspace,
     pub(in crate::cli) flow: Flow,
-    prepared: Vec<Prepared>,
+    pub(in crate::cli) prepared: Vec<Prepared>,
 }
 
 impl Loaded {
@@ -126,10 +163,15 @@ impl Loaded {
         options: &RunOptions,
         plan: impl FnMut() -> Result<Vec<Planned>, CliError>,
         with_output: bool,
+        task: Option<BatchTask<'_>>,
     ) -> Result<Exit, CliError> {
         let interrupts = count_interrupts()?;
         let store = context.store(&self.workspace);
         let runner = Runner::new(&self.flow, &store, &self.prepared, options, &interrupts);
+        let runner = match task {
+            Some(task) => runner.as_batch(task),
+            None => runner,
+        };
         let teller = Teller {
             term: context.term,
             progress: context.term.progress(),

@@ -8,8 +8,9 @@ use crate::exec::{End, Held, Shell};
 use crate::fsx;
 use crate::report::with_causes;
 use crate::template::{Scope, Template};
+use crate::workflow::batch::BatchTask;
 use crate::workflow::ledger::Ledger;
-use crate::workflow::record::{Record, Stage};
+use crate::workflow::record::{Record, Stage, now};
 use crate::workflow::sidecar::SidecarError;
 use crate::workflow::summary::Summary;
 use std::fs::File;
@@ -200,8 +201,14 @@ impl<'a> Execution<'a> {
             let runs = |summary: &Summary| {
                 summary.stage == Stage::Running && summary.runs(&runner.machine)
             };
-            let has_changed = !runner.options.force && found != self.planned.before;
-            if has_changed || found.as_ref().is_some_and(runs) {
+            let is_ours = match &runner.batch {
+                Some(task) => previous.is_some_and(|record| task.awaits(record)),
+                None => {
+                    let has_changed = !runner.options.force && found != self.planned.before;
+                    !has_changed && !found.as_ref().is_some_and(runs)
+                }
+            };
+            if !is_ours {
                 return Err(NotBegun::Taken);
             }
             let shell = Shell {
@@ -210,7 +217,10 @@ impl<'a> Execution<'a> {
                 env: &site.env,
             };
             let now = now();
-            let mut record = Record::next(previous, Stage::Running);
+            let mut record = match (&runner.batch, previous) {
+                (Some(task), Some(queued)) => task.taken_over(queued),
+                _ => Record::next(previous, Stage::Running),
+            };
             // For those who read the log; the command does not depend on it.
             let _ = writeln!(&site.log, "== attempt {}, {now}: {command}", record.attempt);
             let held = shell.start_held(&site.log);
@@ -314,6 +324,13 @@ impl<'a> Execution<'a> {
             (None, End::Exit(0)) => self.results(site),
             (None, end) => ended_badly(end),
         };
+        // What ends a batch job sends it a signal first, whatever the cause.
+        let told = self.runner.batch.as_ref();
+        let told = told.filter(|_| stage == Stage::Interrupted);
+        let (stage, reason) = match told.and_then(BatchTask::why_it_ends) {
+            Some((stage, reason)) => (stage, Some(reason)),
+            None => (stage, reason),
+        };
         (stage, reason, Some(end))
     }
 
@@ -363,7 +380,9 @@ impl<'a> Execution<'a> {
         site.ledger.update(|sidecar| {
             let record = sidecar.records.get_mut(&self.config.name);
             // If it is not ours, somebody has taken the job for dead; theirs is the later one.
-            if let Some(record) = record.filter(|record| record.attempt == attempt) {
+            let is_ours =
+                |record: &&mut Record| record.attempt == attempt && record.state == Stage::Running;
+            if let Some(record) = record.filter(is_ours) {
                 record.end(stage, reason, &now());
                 match end {
                     Some(End::Exit(code)) => record.exit_code = Some(code),
@@ -449,10 +468,4 @@ fn ended_badly(end: End) -> (Stage, Option<String>) {
             None => (Stage::Failed, Some(format!("signal {signal}"))),
         },
     }
-}
-
-/// Returns the present time, to the millisecond.
-fn now() -> String {
-    let now = jiff::Timestamp::now();
-    format!("{now:.3}")
 }

@@ -10,6 +10,7 @@ pub use prepared::{PrepareError, Prepared};
 pub use scope::ScopeError;
 pub(super) use scope::scope;
 
+use super::batch::BatchTask;
 use super::evaluate::Evaluation;
 use super::flow::Flow;
 use super::state::FlowState;
@@ -148,6 +149,7 @@ pub struct Runner<'a> {
     machine: Machine,
     interrupts: &'a AtomicUsize,
     watch: Watch,
+    batch: Option<BatchTask<'a>>,
 }
 
 impl<'a> Runner<'a> {
@@ -167,6 +169,16 @@ impl<'a> Runner<'a> {
             machine: Machine::this(),
             interrupts,
             watch: Watch::new(options.timeout),
+            batch: None,
+        }
+    }
+
+    /// Executions are those of a batch job, which must be queued for it.
+    #[must_use]
+    pub fn as_batch(self, task: BatchTask<'a>) -> Self {
+        Self {
+            batch: Some(task),
+            ..self
         }
     }
 

@@ -120,6 +120,13 @@ impl Prepared {
         resources.map_or(1, |resources| resources.cores())
     }
 
+    /// Returns what an execution needs, or why it cannot be told.
+    pub fn resources(&self, workspace: &Workspace, planned: &Planned) -> Result<Resources, String> {
+        let scope = scope(workspace, &self.config, planned).map_err(RenderError::from);
+        let resources = scope.and_then(|scope| Ok(self.resources.render(&scope)?));
+        resources.map_err(|error| crate::report::with_causes(&error))
+    }
+
     /// Describes an execution; hooks are told more.
     pub(super) fn scope(
         &self,

@@ -92,6 +92,7 @@ struct Seen {
 
 impl Plan<'_> {
     fn show(&self, context: &Context<'_>) -> Result<Exit, CliError> {
+        context.follow(self.workspace);
         let (seen, exit) = self.see(context)?;
         let problems = joined(&seen.status.problems);
         if self.args.json {

@@ -1,0 +1,195 @@
+//! What a submission has sent, or was about to send.
+
+use crate::exec::{Machine, Process};
+use crate::fsx::{self, Durability, FsError, Lock};
+use crate::report::with_causes;
+use crate::scheduler::{Array, element_id};
+use crate::workspace::Workspace;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+
+/// Where submissions are noted, below the project's directory.
+const BATCHES: &str = ".sweepfs/batches";
+
+/// Where batch jobs print to, below the project's directory.
+const LOGS: &str = ".sweepfs/logs/batch";
+
+/// The lock of all notes, below the project's directory.
+const LOCK: &str = ".sweepfs/locks/batches";
+
+/// The note of one submission: an array of batch jobs, each of which is an execution. It is there
+/// before the first record says that an execution is queued, and until the last one has ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Bundle {
+    /// Its name, which the array has too.
+    pub name: String,
+    /// The scheduler.
+    pub cluster: String,
+    /// The operation.
+    pub operation: String,
+    /// What the scheduler calls it, once that is known.
+    pub id: Option<String>,
+    /// Whether the records know that id.
+    pub is_recorded: bool,
+    /// When it was begun.
+    pub submitted: String,
+    /// The process that submits it: host, number, start.
+    pub(super) submitter: (String, i32, String),
+    /// What each element executes.
+    pub executions: Vec<BundleExecution>,
+    /// The elements whose end is recorded.
+    pub closed: BTreeSet<u32>,
+}
+
+/// What an element executes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BundleExecution {
+    /// The id of the aggregate.
+    pub id: String,
+    /// Its jobs.
+    pub jobs: Vec<String>,
+}
+
+impl Bundle {
+    /// Returns the notes of a project, sorted by the time of their submission. What is not usable is
+    /// described.
+    pub fn all(workspace: &Workspace) -> (Vec<Self>, Vec<String>) {
+        let (mut found, mut troubles) = (Vec::new(), Vec::new());
+        let dir = workspace.project_root().join(BATCHES);
+        let mut names = Vec::new();
+        let listed = fsx::for_each_entry(&dir, |entry| {
+            let name = entry.name.to_string_lossy();
+            if let Some(name) = name
+                .strip_suffix(".json")
+                .filter(|name| !name.starts_with('.'))
+            {
+                names.push(name.to_owned());
+            }
+        });
+        match listed {
+            Err(error) if error.kind() != ErrorKind::NotFound => troubles.push(with_causes(&error)),
+            _ => {}
+        }
+        for name in names {
+            match Self::read(workspace, &name) {
+                Ok(Some(bundle)) => found.push(bundle),
+                Ok(None) => {}
+                Err(error) => troubles.push(error),
+            }
+        }
+        found.sort_by(|a, b| (&a.submitted, &a.name).cmp(&(&b.submitted, &b.name)));
+        (found, troubles)
+    }
+
+    /// Reads a note, if there is one.
+    ///
+    /// # Errors
+    ///
+    /// Fails if it cannot be read or understood.
+    pub fn read(workspace: &Workspace, name: &str) -> Result<Option<Self>, String> {
+        let path = place(workspace, name);
+        let bytes = match fsx::read(&path) {
+            Ok(bytes) => bytes,
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(with_causes(&error)),
+        };
+        let bundle = serde_json::from_slice(&bytes);
+        bundle
+            .map(Some)
+            .map_err(|error| format!("`{}` is no note of a submission: {error}", path.display()))
+    }
+
+    /// Writes a new note.
+    pub(super) fn create(&self, workspace: &Workspace) -> Result<(), FsError> {
+        fsx::create_dir_all(&workspace.project_root().join(BATCHES))?;
+        self.write(workspace)
+    }
+
+    fn write(&self, workspace: &Workspace) -> Result<(), FsError> {
+        let bytes = serde_json::to_vec(self).unwrap_or_default();
+        fsx::write_atomic(&place(workspace, &self.name), &bytes, Durability::Process)
+    }
+
+    /// Changes the note, if it is still there, while no other process does; it is removed when all
+    /// elements are closed.
+    pub(super) fn update(
+        workspace: &Workspace,
+        name: &str,
+        change: impl FnOnce(&mut Self),
+    ) -> Result<(), String> {
+        let lock = Lock::acquire(&workspace.project_root().join(LOCK));
+        let _lock = lock.map_err(|error| with_causes(&error))?;
+        let Some(before) = Self::read(workspace, name)? else {
+            return Ok(());
+        };
+        let mut bundle = before.clone();
+        change(&mut bundle);
+        let written = match bundle.is_over() {
+            true => bundle.remove(workspace),
+            false if bundle == before => Ok(()),
+            false => bundle.write(workspace),
+        };
+        written.map_err(|error| with_causes(&error))
+    }
+
+    fn is_over(&self) -> bool {
+        self.closed.len() >= self.executions.len()
+    }
+
+    /// Removes the note and the script.
+    fn remove(&self, workspace: &Workspace) -> Result<(), FsError> {
+        // That it had none yet is fine.
+        let _ = fsx::remove_file(&self.script(workspace));
+        fsx::remove_file(&place(workspace, &self.name))
+    }
+
+    /// Returns where its script is.
+    pub(super) fn script(&self, workspace: &Workspace) -> PathBuf {
+        script_path(workspace, &self.name)
+    }
+
+    /// Returns the elements whose end is not recorded.
+    pub fn open(&self) -> impl Iterator<Item = u32> {
+        (0..self.executions.len() as u32).filter(|element| !self.closed.contains(element))
+    }
+
+    /// Returns the id of an element, once it is known.
+    pub fn batch_id(&self, element: u32) -> Option<String> {
+        self.id.as_ref().map(|id| element_id(id, element))
+    }
+
+    /// Returns what a scheduler is asked for.
+    pub(super) fn array(&self) -> Option<Array> {
+        Some(Array {
+            id: self.id.clone()?,
+            name: self.name.clone(),
+            elements: self.open().collect(),
+        })
+    }
+
+    /// Tells whether the process that submits it is still there; `None` if it is on another machine.
+    pub(super) fn is_being_submitted(&self, machine: &Machine) -> Option<bool> {
+        let (host, pid, start) = self.submitter.clone();
+        machine.runs(&Process { host, pid, start })
+    }
+}
+
+fn place(workspace: &Workspace, name: &str) -> PathBuf {
+    below(workspace, Path::new(BATCHES), &format!("{name}.json"))
+}
+
+/// Returns where the script of a submission is.
+pub(super) fn script_path(workspace: &Workspace, name: &str) -> PathBuf {
+    below(workspace, Path::new(BATCHES), &format!("{name}.sh"))
+}
+
+/// Returns where the batch jobs of a submission print to.
+pub(super) fn logs_path(workspace: &Workspace, name: &str) -> PathBuf {
+    below(workspace, Path::new(LOGS), name)
+}
+
+fn below(workspace: &Workspace, dir: &Path, name: &str) -> PathBuf {
+    workspace.project_root().join(dir).join(name)
+}
