@@ -98,6 +98,8 @@ pub(super) enum Command {
     Run(RunArgs),
     Exec(ExecArgs),
     Submit(SubmitArgs),
+    Queue(QueueArgs),
+    Cancel(CancelArgs),
     Workflow(WorkflowArgs),
     Status(StatusArgs),
     Next(NextArgs),
@@ -681,7 +683,7 @@ pub(super) struct ExecArgs {
 #[derive(Debug, ClapArgs)]
 #[command(
     after_help = "Executions of one operation that need the same go as one array of batch jobs. Each records itself
-when it begins and ends; `status` and `explain` show how far they are. What is queued or
+when it begins and ends; `status`, `queue` and `explain` show how far they are. What is queued or
 running is not sent again, whoever asks.
 
 Examples:
@@ -735,6 +737,39 @@ pub(super) struct BatchArgs {
     pub(super) element: u32,
     /// What the scheduler calls the array.
     pub(super) array: String,
+}
+
+/// List batch jobs that wait or run, one a line: id, state, operation, what it runs on, and why it
+/// waits.
+#[derive(Debug, ClapArgs)]
+#[command(after_help = "Examples:
+  sweepfs queue
+  sweepfs queue -o simulate -f 'angle>=45'")]
+pub(super) struct QueueArgs {
+    #[command(flatten)]
+    pub(super) operations: OperationArgs,
+    #[command(flatten)]
+    pub(super) selection: SelectionArgs,
+}
+
+/// Cancel batch jobs that wait or run.
+#[derive(Debug, ClapArgs)]
+#[command(after_help = "Examples:
+  sweepfs cancel 4411_7
+  sweepfs cancel 4411
+  sweepfs cancel -o simulate -f 'angle>=45'
+  sweepfs cancel --all")]
+pub(super) struct CancelArgs {
+    /// Batch jobs, or whole arrays, by their ids.
+    #[arg(value_name = "BATCH_ID")]
+    pub(super) ids: Vec<String>,
+    #[command(flatten)]
+    pub(super) operations: OperationArgs,
+    #[command(flatten)]
+    pub(super) selection: SelectionArgs,
+    /// Cancel all of the project.
+    #[arg(long, conflicts_with = "ids")]
+    pub(super) all: bool,
 }
 
 /// Show how far the operations are with the jobs.

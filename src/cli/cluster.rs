@@ -1,9 +1,14 @@
 //! What commands ask of clusters.
 
 use super::context::Context;
+use super::error::CliError;
+use super::operations::OperationArgs;
+use super::selection::{Selection, SelectionArgs};
+use crate::config::WorkflowConfig;
 use crate::scheduler::Slurm;
-use crate::workflow::{Followed, follow};
+use crate::workflow::{Bundle, Followed, follow};
 use crate::workspace::Workspace;
+use std::collections::HashSet;
 use std::time::Duration;
 
 /// A scheduler is asked at most that often.
@@ -23,5 +28,55 @@ impl Context<'_> {
             self.term.warn(trouble);
         }
         followed
+    }
+}
+
+/// Which batch jobs a command is about, by what they execute.
+#[derive(Debug)]
+pub(super) struct Chosen {
+    /// `None` is all, also those that are defined no more.
+    operations: Option<HashSet<String>>,
+    /// `None` is all jobs.
+    jobs: Option<HashSet<String>>,
+}
+
+impl Chosen {
+    pub(super) fn new(
+        context: &Context<'_>,
+        workspace: &Workspace,
+        config: &WorkflowConfig,
+        (operations, selection): (&OperationArgs, &SelectionArgs),
+    ) -> Result<Self, CliError> {
+        let operations = match operations.operations.is_empty() {
+            true => None,
+            false => {
+                let places = operations.places(config)?.into_iter();
+                Some(
+                    places
+                        .map(|place| config.operations[place].name.clone())
+                        .collect(),
+                )
+            }
+        };
+        let jobs = match selection.is_empty() {
+            true => None,
+            false => {
+                let selection = Selection::new(context, selection, &[], &[])?;
+                let found = context.ask(workspace, &selection, |facts, jobs| facts.ids(jobs))?;
+                Some(found.answer.iter().map(ToString::to_string).collect())
+            }
+        };
+        Ok(Self { operations, jobs })
+    }
+
+    /// Tells whether an element of a submission is meant: all its jobs must be.
+    pub(super) fn has(&self, bundle: &Bundle, element: u32) -> bool {
+        let execution = bundle.executions.get(element as usize);
+        let are_meant = |jobs: &HashSet<String>| {
+            execution.is_some_and(|execution| execution.jobs.iter().all(|job| jobs.contains(job)))
+        };
+        let has_operation = |names: &HashSet<String>| names.contains(&bundle.operation);
+        self.operations.as_ref().is_none_or(has_operation)
+            && self.jobs.as_ref().is_none_or(are_meant)
     }
 }

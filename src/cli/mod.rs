@@ -76,6 +76,8 @@ fn run(args: Args, term: &Term) -> Result<Exit, CliError> {
         Command::Run(args) => commands::run::run(&context, &args),
         Command::Exec(args) => commands::run::exec(&context, &args),
         Command::Submit(args) => commands::submit::run(&context, &args),
+        Command::Queue(args) => commands::queue::run(&context, &args),
+        Command::Cancel(args) => commands::queue::cancel(&context, &args),
         Command::Workflow(args) => commands::workflow::run(&context, &args),
         Command::Status(args) => commands::status::run(&context, &args),
         Command::Next(args) => commands::next::run(&context, &args),

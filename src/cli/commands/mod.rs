@@ -14,6 +14,7 @@ pub(super) mod log;
 pub(super) mod mount;
 pub(super) mod mounts;
 pub(super) mod next;
+pub(super) mod queue;
 pub(super) mod run;
 pub(super) mod schema;
 pub(super) mod statepoint;

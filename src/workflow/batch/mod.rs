@@ -6,11 +6,13 @@
 //! what nobody has is found by its name, or given back.
 
 mod bundle;
+mod cancel;
 mod follow;
 mod submit;
 mod task;
 
 pub use bundle::Bundle;
+pub use cancel::{BatchLine, cancel};
 pub use follow::{Followed, follow};
 pub use submit::{Batch, BatchCost, SendError, Sent, Submitter, batches};
 pub use task::BatchTask;
