@@ -1,13 +1,19 @@
-//! Submitting to programs that answer like Slurm.
+//! Submitting to a real Slurm, and to programs that answer like an odd one.
 
 use crate::support::env::{Env, Ran, write_job};
+use crate::support::mounted::kill;
+use crate::support::slurm::Slurm;
+use crate::support::wait_until;
 use serde_json::Value;
 use std::fs;
 use std::path::PathBuf;
-use std::process::Command;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 /// A project of jobs `{"a": 0}`, `{"a": 1}`, … with a workflow, and where it is submitted to.
 struct Project {
+    // Stopped before its directory is removed.
+    slurm: Option<Slurm>,
     env: Env,
     root: PathBuf,
     jobs: Vec<PathBuf>,
@@ -16,6 +22,13 @@ struct Project {
 }
 
 impl Project {
+    /// A project with a Slurm, unless there is none.
+    fn with_slurm(n_jobs: u32, config: &str) -> Option<Self> {
+        let mut project = Self::new(n_jobs, config);
+        project.slurm = Some(Slurm::up(&project.env)?);
+        Some(project)
+    }
+
     fn new(n_jobs: u32, config: &str) -> Self {
         let env = Env::new();
         let root = env.project("a b'c");
@@ -23,6 +36,7 @@ impl Project {
         let bin = env.path().join("bin");
         fs::create_dir(&bin).unwrap();
         let mut project = Self {
+            slurm: None,
             env,
             root,
             jobs: Vec::new(),
@@ -45,6 +59,9 @@ impl Project {
         let path = std::env::var("PATH").unwrap();
         command.env("PATH", format!("{}:{path}", self.bin.display()));
         command.env("SWEEPFS_POLL_SECONDS", "0");
+        if let Some(slurm) = &self.slurm {
+            command.env("SLURM_CONF", slurm.conf());
+        }
         command
     }
 
@@ -80,12 +97,276 @@ impl Project {
         let record = self.record(job, operation);
         record["reason"].as_str().unwrap_or_default().to_owned()
     }
+
+    /// How often a job's command was begun, which says so itself.
+    fn n_begun(&self, job: usize) -> usize {
+        let text = fs::read_to_string(self.jobs[job].join("begun")).unwrap_or_default();
+        text.lines().count()
+    }
+
+    /// The notes of submissions whose ids are not recorded yet.
+    fn unrecorded(&self) -> Vec<PathBuf> {
+        let entries = fs::read_dir(self.root.join(".sweepfs/batches"));
+        let paths = entries
+            .into_iter()
+            .flatten()
+            .map(|entry| entry.unwrap().path());
+        let is_recorded = |path: &PathBuf| {
+            let text = fs::read_to_string(path).unwrap_or_default();
+            text.contains("\"is_recorded\":true")
+        };
+        let is_note = |name: &str| name.ends_with(".json") && !name.starts_with(".");
+        let name = |path: &PathBuf| path.file_name().unwrap().to_str().unwrap().to_owned();
+        let notes = paths.filter(|path| is_note(&name(path)));
+        notes.filter(|path| !is_recorded(path)).collect()
+    }
+
+    /// Waits until nothing is in the queue any more.
+    #[track_caller]
+    fn wait_for_queue(&self, limit: Duration) {
+        let begun = Instant::now();
+        loop {
+            let queue = self.run(&["queue"]);
+            if queue.success().is_empty() {
+                return;
+            }
+            assert!(begun.elapsed() < limit, "still not empty: {queue:?}");
+            std::thread::sleep(Duration::from_millis(200));
+        }
+    }
 }
+
+const LIMIT: Duration = Duration::from_secs(60);
 
 /// An operation that notes in each job that it was begun.
 fn operation(name: &str, command: &str, more: &str) -> String {
     let begun = "echo x >> {{ job.dir }}/begun";
     format!("[[operation]]\nname = \"{name}\"\ncommand = '''{begun}; {command}'''\n{more}\n")
+}
+
+#[test]
+fn a_workflow_goes_step_by_step() {
+    let chain = [
+        operation(
+            "prepare",
+            "touch {{ job.dir }}/one",
+            "post = 'file(\"one\")'",
+        ),
+        operation(
+            "fly",
+            "env | grep SWEEPFS_THREADS > {{ job.dir }}/two",
+            "pre = 'after(\"prepare\")'\npost = 'file(\"two\")'\nresources = { threads = 2, walltime = \"5m\", memory = \"10M\" }",
+        ),
+        "[[operation]]\nname = \"average\"\ncommand = \"echo {{ jobs | length }} > all\"\n\
+         pre = 'after(\"fly\")'\naggregate = { all = true }\n"
+            .to_owned(),
+    ];
+    let Some(project) = Project::with_slurm(4, &chain.concat()) else {
+        return;
+    };
+    for (step, n) in [("prepare", 4), ("fly", 4), ("average", 1)] {
+        let ran = project.run(&["submit", "--yes"]);
+        ran.success();
+        assert!(
+            ran.stderr
+                .contains(&format!("{step}: {n} submitted, array ")),
+            "{ran:?}"
+        );
+        let again = project.run(&["submit", "--yes"]);
+        assert!(again.stderr.contains("nothing to submit"), "{again:?}");
+        project.wait_for_queue(LIMIT);
+    }
+    let ran = project.run(&["submit", "--yes"]);
+    assert!(ran.stderr.contains("nothing to submit"), "{ran:?}");
+    assert_eq!(fs::read_to_string(project.root.join("all")).unwrap(), "4\n");
+    let two = fs::read_to_string(project.jobs[0].join("two")).unwrap();
+    assert_eq!(two, "SWEEPFS_THREADS=2\n");
+    let record = project.record(2, "fly");
+    assert_eq!(
+        (&record["state"], &record["cluster"]),
+        (&"completed".into(), &"slurm".into())
+    );
+    // Nothing is left of the submissions but logs.
+    let left = fs::read_dir(project.root.join(".sweepfs/batches")).unwrap();
+    let left: Vec<_> = left.map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(left, [".answer"]);
+}
+
+#[test]
+fn many_executions_go_as_one_array() {
+    let config = operation("fly", "true", "");
+    let Some(project) = Project::with_slurm(200, &config) else {
+        return;
+    };
+    let ran = project.run(&["submit", "--yes"]);
+    assert!(
+        ran.stderr.contains("fly: 200 submitted, array 1\n"),
+        "{ran:?}"
+    );
+    let count = |states: &[&str]| {
+        let is_in = |job: &usize| states.contains(&project.state(*job, "fly").as_str());
+        (0..200).filter(is_in).count()
+    };
+    assert_eq!(count(&["queued", "running", "completed"]), 200);
+    project.wait_for_queue(LIMIT);
+    assert_eq!(count(&["completed"]), 200);
+    for job in 0..200 {
+        let id = project.record(job, "fly")["batch_id"].clone();
+        assert!(id.as_str().unwrap().starts_with("1_"), "{id}");
+        assert_eq!(project.n_begun(job), 1);
+    }
+}
+
+#[test]
+fn failures_and_cancellations_are_told_apart() {
+    let config = [
+        operation("bad", "exit 3", "where = \"a=0\""),
+        operation("slow", "exec sleep 300", "where = \"a>0\""),
+    ];
+    let Some(project) = Project::with_slurm(6, &config.concat()) else {
+        return;
+    };
+    project
+        .run(&["submit", "--yes", "--at-once", "2"])
+        .success();
+    let running = || {
+        (1..6)
+            .filter(|job| project.state(*job, "slow") == "running")
+            .collect::<Vec<_>>()
+    };
+    wait_until("two that run", || running().len() == 2);
+    wait_until("a failure", || project.state(0, "bad") == "failed");
+    assert_eq!(project.reason(0, "bad"), "exit 3");
+    let queue = project.run(&["queue", "-o", "slow"]);
+    assert_eq!(queue.success().matches(" running ").count(), 2, "{queue:?}");
+    assert_eq!(queue.stdout.matches(" queued ").count(), 3, "{queue:?}");
+    assert!(
+        project
+            .run(&["cancel"])
+            .failure(2)
+            .contains("what is to be cancelled?")
+    );
+    // One that waits, by its id; it is never begun.
+    let waits = (1..6)
+        .find(|job| project.state(*job, "slow") == "queued")
+        .unwrap();
+    let id = project.record(waits, "slow")["batch_id"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    project.run(&["cancel", &id]).success();
+    assert_eq!(project.state(waits, "slow"), "interrupted");
+    assert_eq!(project.reason(waits, "slow"), "cancelled");
+    assert_eq!(project.record(waits, "slow")["interruptions"], Value::Null);
+    // One that runs, by a filter; it is told, and another one begins.
+    let runs = running()[0];
+    project
+        .run(&["cancel", "-f", &format!("a={runs}")])
+        .success();
+    wait_until("its end", || project.state(runs, "slow") == "interrupted");
+    assert_eq!(project.reason(runs, "slow"), "cancelled");
+    // The rest behind our back. Those that wait leave no trace.
+    let slurm = project.slurm.as_ref().unwrap();
+    assert_eq!(
+        slurm.command("scancel", &["--partition", "main"]).code,
+        Some(0)
+    );
+    project.wait_for_queue(LIMIT);
+    let reasons: Vec<_> = (1..6).map(|job| project.reason(job, "slow")).collect();
+    assert!(
+        reasons
+            .iter()
+            .any(|reason| reason == "lost: the scheduler no longer has it"),
+        "{reasons:?}"
+    );
+    assert!((1..6).all(|job| project.state(job, "slow") == "interrupted"));
+    assert!((1..6).all(|job| project.n_begun(job) <= 1));
+    assert_eq!(project.run(&["next", "slow"]).success().lines().count(), 5);
+}
+
+#[test]
+fn a_walltime_that_is_over_is_a_failure() {
+    let config = operation(
+        "slow",
+        "exec sleep 300",
+        "resources = { walltime = \"1m\" }",
+    );
+    let Some(project) = Project::with_slurm(1, &config) else {
+        return;
+    };
+    project.run(&["submit", "--yes"]).success();
+    project.wait_for_queue(Duration::from_secs(180));
+    assert_eq!(project.state(0, "slow"), "failed");
+    assert_eq!(project.reason(0, "slow"), "timeout: the walltime is over");
+    let ran = project.run(&["submit", "--yes"]);
+    assert!(
+        ran.stderr.contains("what has failed is left alone: 1"),
+        "{ran:?}"
+    );
+}
+
+#[test]
+fn two_submitters_share_the_work() {
+    let config = operation("fly", "true", "");
+    let Some(project) = Project::with_slurm(60, &config) else {
+        return;
+    };
+    let start = || {
+        let mut command = project.command(&["submit", "--yes"]);
+        command.stdout(Stdio::null()).stderr(Stdio::null());
+        command.spawn().unwrap()
+    };
+    let submitters: Vec<_> = (0..4).map(|_| start()).collect();
+    for mut submitter in submitters {
+        assert_eq!(submitter.wait().unwrap().code(), Some(0));
+    }
+    project.wait_for_queue(LIMIT);
+    assert!((0..60).all(|job| project.n_begun(job) == 1));
+    assert!((0..60).all(|job| project.state(job, "fly") == "completed"));
+}
+
+#[test]
+fn a_submitter_that_is_killed_loses_and_doubles_nothing() {
+    let config = operation("fly", "true", "");
+    let Some(mut project) = Project::with_slurm(0, &config) else {
+        return;
+    };
+    // Slow before and after what it does, and not killed with its parent.
+    let sbatch = "sleep 0.01; id=$(PATH=${PATH#*:} sbatch \"$@\"); sleep 0.01; echo \"$id\"";
+    project.fake("sbatch", sbatch);
+    let mut n_unfinished = 0;
+    for round in 0..20_u64 {
+        project.add_jobs(6);
+        let mut command = project.command(&["submit", "--yes"]);
+        command.stdout(Stdio::null()).stderr(Stdio::null());
+        let mut submitter = command.spawn().unwrap();
+        if round % 4 > 0 {
+            wait_until("a note of the submission", || {
+                !project.unrecorded().is_empty()
+            });
+        }
+        std::thread::sleep(Duration::from_millis(round * 7 % 20 * 2));
+        kill(submitter.id() as i32, "KILL");
+        submitter.wait().unwrap();
+        n_unfinished += usize::from(!project.unrecorded().is_empty());
+        project.run(&["status"]).success();
+        assert_eq!(project.unrecorded(), Vec::<PathBuf>::new());
+    }
+    assert!(n_unfinished > 5, "{n_unfinished}");
+    loop {
+        project.wait_for_queue(LIMIT);
+        if project
+            .run(&["submit", "--yes"])
+            .stderr
+            .contains("nothing to submit")
+        {
+            break;
+        }
+    }
+    let n_begun: Vec<_> = (0..120).map(|job| project.n_begun(job)).collect();
+    assert_eq!(n_begun, [1; 120]);
+    assert!((0..120).all(|job| project.state(job, "fly") == "completed"));
+    assert!((0..120).all(|job| project.record(job, "fly")["batch_id"].is_string()));
 }
 
 #[test]

@@ -4,6 +4,7 @@ pub(crate) mod env;
 pub(crate) mod mounted;
 pub(crate) mod python;
 pub(crate) mod random;
+pub(crate) mod slurm;
 pub(crate) mod tree;
 
 use std::time::{Duration, Instant};

@@ -1,0 +1,55 @@
+//! A private Slurm.
+
+use super::env::{Env, Ran};
+use super::skip;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// A Slurm of one test, which is stopped with it.
+pub(crate) struct Slurm {
+    dir: PathBuf,
+}
+
+impl Slurm {
+    /// Starts one with two nodes, unless it cannot be had here; in CI it must.
+    pub(crate) fn up(env: &Env) -> Option<Self> {
+        // Not all users have the directory of daemons in their `PATH`.
+        let is_there = |program: String| Command::new(program).arg("-V").output().is_ok();
+        let has = |name: &&str| is_there(name.to_string()) || is_there(format!("/usr/sbin/{name}"));
+        if !["slurmctld", "slurmd", "sbatch"].iter().all(has) {
+            skip("there is no Slurm: `scripts/setup` installs it");
+            return None;
+        }
+        let slurm = Self {
+            dir: env.path().join("slurm"),
+        };
+        let up = slurm.cluster(&["up"], &["--cpus", "32"]);
+        assert_eq!(up.code, Some(0), "{up:?}");
+        Some(slurm)
+    }
+
+    /// Returns where clients find it.
+    pub(crate) fn conf(&self) -> PathBuf {
+        self.dir.join("slurm.conf")
+    }
+
+    /// Runs one of Slurm's commands.
+    pub(crate) fn command(&self, program: &str, args: &[&str]) -> Ran {
+        let mut command = Command::new(program);
+        command.args(args).env("SLURM_CONF", self.conf());
+        Ran::of(command)
+    }
+
+    fn cluster(&self, verb: &[&str], more: &[&str]) -> Ran {
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/cluster");
+        let mut command = Command::new(script);
+        command.arg("slurm").args(verb).arg(&self.dir).args(more);
+        Ran::of(command)
+    }
+}
+
+impl Drop for Slurm {
+    fn drop(&mut self) {
+        let _ = self.cluster(&["down"], &[]);
+    }
+}
