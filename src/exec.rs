@@ -207,8 +207,19 @@ impl Machine {
         }
     }
 
-    /// Tells whether a process or one of its group still runs; `None` if it is on another machine.
+    /// Tells whether a process itself still runs; `None` if it is on another machine.
+    pub fn runs_itself(&self, process: &Process) -> Option<bool> {
+        self.is_known(process, || false)
+    }
+
+    /// Tells whether a process or one of the group that it leads still runs; `None` if it is on
+    /// another machine.
     pub fn runs(&self, process: &Process) -> Option<bool> {
+        // The number of a group is not given to another process while one is in it.
+        self.is_known(process, || is_group_alive(process.pid))
+    }
+
+    fn is_known(&self, process: &Process, without_leader: impl FnOnce() -> bool) -> Option<bool> {
         if process.host != self.host {
             return None;
         }
@@ -221,8 +232,9 @@ impl Machine {
         Some(match stat_of(process.pid) {
             Some(leader) if leader.start_ticks != ticks => false,
             Some(leader) if !leader.is_dead => true,
-            // The number of a group is not given to another process while one is in it.
-            _ => is_group_alive(process.pid),
+            // Others' processes may be hidden.
+            None if is_hidden(process.pid) => true,
+            _ => without_leader(),
         })
     }
 }
@@ -243,6 +255,13 @@ fn stat_of(pid: i32) -> Option<Stat> {
         group: fields.get(2)?.parse().ok()?,
         start_ticks: (*fields.get(19)?).to_owned(),
     })
+}
+
+/// Tells whether there is a process that we may not see.
+fn is_hidden(pid: i32) -> bool {
+    let pid = rustix::process::Pid::from_raw(pid);
+    let tested = pid.map(rustix::process::test_kill_process);
+    tested == Some(Err(rustix::io::Errno::PERM))
 }
 
 fn is_group_alive(group: i32) -> bool {
@@ -290,28 +309,44 @@ impl Shell<'_> {
             .stdout(output.try_clone().map_err(start_error)?)
             .stderr(output.try_clone().map_err(start_error)?)
             .process_group(0);
-        spawn(bash, program).map(Held)
+        spawn(bash, program).map(|child| Held(Some(child)))
     }
 
-    /// Runs the command to its end, with a text to read. Returns how it ended, and what it printed;
-    /// what it says on its error output is ours.
-    pub fn ask(&self, input: &str) -> Result<(End, String), ExecError> {
-        let program = Path::new("bash");
+    /// Runs the command to its end, without input; what it prints is ignored, and what it says on
+    /// its error output is ours.
+    pub fn test(&self) -> Result<End, ExecError> {
+        let mut bash = self.bash("");
+        bash.stdin(Stdio::null()).stdout(Stdio::null());
+        let mut child = spawn(bash, Path::new("bash"))?;
+        child.wait().map(End::of).map_err(not_awaited)
+    }
+
+    /// Runs the command to its end, with a text to read. Returns how it ended, and what it printed,
+    /// at most so many bytes; what it says on its error output is ours.
+    pub fn ask(&self, input: &str, size_bytes_max: u64) -> Result<(End, String), ExecError> {
         let mut bash = self.bash("");
         bash.stdin(Stdio::piped()).stdout(Stdio::piped());
-        let mut child = spawn(bash, program)?;
+        let mut child = spawn(bash, Path::new("bash"))?;
         let mut stdin = child.stdin.take().expect("stdin is piped");
-        let output = std::thread::scope(|scope| {
+        let stdout = child.stdout.take().expect("stdout is piped");
+        let mut text = Vec::new();
+        let ended = std::thread::scope(|scope| {
             // It need not read all, or anything.
             scope.spawn(move || stdin.write_all(input.as_bytes()));
-            child.wait_with_output()
+            let read = stdout.take(size_bytes_max).read_to_end(&mut text);
+            read.and_then(|_| child.wait())
         });
-        let output = output.map_err(|cause| ExecError::Start {
-            program: program.to_owned(),
-            cause,
-        })?;
-        let text = String::from_utf8_lossy(&output.stdout).into_owned();
-        Ok((End::of(output.status), text))
+        let text = String::from_utf8_lossy(&text).into_owned();
+        ended
+            .map(|status| (End::of(status), text))
+            .map_err(not_awaited)
+    }
+}
+
+fn not_awaited(cause: io::Error) -> ExecError {
+    ExecError::Start {
+        program: "bash".into(),
+        cause,
     }
 }
 
@@ -324,28 +359,32 @@ impl End {
     }
 }
 
-/// A command that waits for its release.
+/// A command that waits for its release. If it is dropped, the command ends without having begun.
 #[derive(Debug)]
-pub struct Held(Child);
+pub struct Held(Option<Child>);
 
 impl Held {
     /// Returns its process, which leads a process group.
     pub fn pid(&self) -> i32 {
-        self.0.id() as i32
+        self.0.as_ref().map_or(0, |child| child.id() as i32)
     }
 
     /// Lets it begin.
     pub fn release(mut self) -> Released {
-        if let Some(mut gate) = self.0.stdin.take() {
+        let mut child = self.0.take().expect("it is released once");
+        if let Some(mut gate) = child.stdin.take() {
             let _ = gate.write_all(b"\n");
         }
-        Released(self.0)
+        Released(child)
     }
+}
 
-    /// Ends it before it has begun.
-    pub fn withdraw(mut self) {
-        drop(self.0.stdin.take());
-        let _ = self.0.wait();
+impl Drop for Held {
+    fn drop(&mut self) {
+        if let Some(mut child) = self.0.take() {
+            drop(child.stdin.take());
+            let _ = child.wait();
+        }
     }
 }
 

@@ -30,6 +30,15 @@ pub struct FsError {
 
 impl FsError {
     /// Returns the kind of the cause.
+    /// Tells whether there was no room.
+    pub fn is_full(&self) -> bool {
+        matches!(
+            self.kind(),
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
+        )
+    }
+
+    /// Returns the kind of the cause.
     pub fn kind(&self) -> io::ErrorKind {
         self.cause.kind()
     }

@@ -12,6 +12,9 @@ use std::time::{Duration, Instant};
 /// Exit statuses of `bash` for a command that cannot be run.
 const NOT_RUN: [i32; 2] = [126, 127];
 
+/// A command that is asked about all may print this much besides the ids.
+const SPARE_BYTES: u64 = 1 << 20;
+
 /// Answers by job; none if there is no answer.
 type Answers = HashMap<JobId, Option<bool>>;
 
@@ -93,11 +96,11 @@ impl Question<'_> {
                 dir: &dir,
                 env: &env,
             };
-            match shell.ask("").map_err(|error| with_cause(&error))? {
-                (End::Exit(0), _) => Ok(true),
-                (End::Exit(code), _) if NOT_RUN.contains(&code) => Err(format!("exit {code}")),
-                (End::Exit(_), _) => Ok(false),
-                (End::Signal(signal), _) => Err(format!("signal {signal}")),
+            match shell.test().map_err(|error| with_cause(&error))? {
+                End::Exit(0) => Ok(true),
+                End::Exit(code) if NOT_RUN.contains(&code) => Err(format!("exit {code}")),
+                End::Exit(_) => Ok(false),
+                End::Signal(signal) => Err(format!("signal {signal}")),
             }
         };
         ids.par_iter().map(ask).collect()
@@ -111,7 +114,7 @@ impl Question<'_> {
             env: &env,
         };
         let input: String = ids.iter().map(|id| format!("{id}\n")).collect();
-        let reason = match shell.ask(&input) {
+        let reason = match shell.ask(&input, 2 * input.len() as u64 + SPARE_BYTES) {
             Ok((End::Exit(0), output)) => {
                 let yes: HashSet<_> = output.split_whitespace().collect();
                 let answer = |id: &JobId| Ok(yes.contains(id.to_string().as_str()));

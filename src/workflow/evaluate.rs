@@ -3,9 +3,10 @@
 use super::commands::Commands;
 use super::files::Question;
 use super::folders::{Folders, Look};
+use super::ledger;
 use super::record::{INTERRUPTIONS_MAX, Stage};
 use super::state::FlowState;
-use super::summary::{Says, Summary, summaries};
+use super::summary::{Says, Summaries, Summary, summaries};
 use super::units::{UnitIdx, Units};
 use crate::catalog::{Facts, FactsError, JobIdx};
 use crate::config::{OperationConfig, WorkflowConfig};
@@ -15,7 +16,7 @@ use crate::report::Problem;
 use crate::workspace::Workspace;
 use roaring::RoaringBitmap;
 use std::cell::{OnceCell, RefCell};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 type Result<T> = std::result::Result<T, FactsError>;
 
@@ -80,6 +81,8 @@ pub struct Evaluation<'a> {
     look: RefCell<Look<'a>>,
     commands: &'a Commands,
     machine: Machine,
+    /// What is recorded of aggregates of several jobs, by their ids.
+    aggregates: HashMap<String, std::result::Result<AggregateSays, Problem>>,
     units: Vec<OnceCell<Units>>,
     known: RefCell<Vec<Known>>,
     problems: RefCell<Vec<Problem>>,
@@ -93,13 +96,15 @@ impl<'a> Evaluation<'a> {
         commands: &'a Commands,
     ) -> Result<Self> {
         let n_operations = config.operations.len();
+        let machine = Machine::this();
         Ok(Self {
+            aggregates: aggregates(workspace, config, &machine)?,
             workspace,
             config,
             facts,
             look: RefCell::new(Look::new(folders, facts)?),
             commands,
-            machine: Machine::this(),
+            machine,
             units: (0..n_operations).map(|_| OnceCell::new()).collect(),
             known: RefCell::new((0..n_operations).map(|_| Known::default()).collect()),
             problems: RefCell::default(),
@@ -452,50 +457,90 @@ impl Recorded {
 
 impl Evaluation<'_> {
     fn recorded(&self, operation: usize, units: &RoaringBitmap) -> Result<Recorded> {
-        match self.units(operation)? {
-            Units::Jobs(_) => self.recorded_of_jobs(operation, units),
-            Units::Aggregates(_) => self.recorded_of_aggregates(operation, units),
-        }
-    }
-
-    fn add(
-        &self,
-        recorded: &mut Recorded,
-        operation: usize,
-        unit: UnitIdx,
-        says: &[(String, Summary)],
-    ) {
-        let config = &self.config.operations[operation];
-        let found = says.binary_search_by(|(name, _)| name.as_str().cmp(&config.name));
-        if let Ok(i) = found {
-            let summary = &says[i].1;
-            let runs = summary.stage == Stage::Running && summary.runs(&self.machine);
-            recorded.add(unit, summary, config, runs);
-        }
-    }
-
-    fn recorded_of_jobs(&self, operation: usize, jobs: &RoaringBitmap) -> Result<Recorded> {
-        self.look.borrow_mut().at(jobs)?;
-        let seems_lost: RoaringBitmap = self
-            .says(jobs)
-            .filter_map(|(job, says)| match says {
-                Says::Records(says) => self.has_lost(&says).then_some(job),
-                Says::Nothing(_) => None,
-            })
-            .collect();
-        // Its end may have been recorded meanwhile.
-        self.look.borrow_mut().again(&seems_lost)?;
         let mut recorded = Recorded::default();
-        for (job, says) in self.says(jobs) {
-            match says {
-                Says::Nothing(problem) => {
-                    recorded.unknown.insert(job);
-                    self.problems.borrow_mut().push(Problem::clone(&problem));
+        match self.units(operation)? {
+            Units::Jobs(_) => {
+                let of_jobs: Vec<_> = units.iter().map(|job| (job, job)).collect();
+                self.add_jobs(&mut recorded, operation, &of_jobs)?;
+            }
+            Units::Aggregates(aggregates) => {
+                let aggregate = |unit: UnitIdx| (unit, &aggregates[unit as usize]);
+                let (single, several): (Vec<_>, Vec<_>) = units
+                    .iter()
+                    .map(aggregate)
+                    .partition(|(_, aggregate)| aggregate.jobs.len() == 1);
+                let of_jobs = single
+                    .iter()
+                    .map(|(unit, aggregate)| (*unit, aggregate.jobs[0]));
+                self.add_jobs(&mut recorded, operation, &of_jobs.collect::<Vec<_>>())?;
+                for (unit, aggregate) in several {
+                    self.add_aggregate(&mut recorded, operation, unit, &aggregate.id);
                 }
-                Says::Records(says) => self.add(&mut recorded, operation, job, &says),
             }
         }
         Ok(recorded)
+    }
+
+    /// Returns what of a sidecar is about an operation.
+    fn summary<'s>(&self, operation: usize, says: &'s Summaries) -> Option<&'s Summary> {
+        let name = &self.config.operations[operation].name;
+        let found = says.binary_search_by(|(known, _)| known.cmp(name));
+        found.ok().map(|i| &says[i].1)
+    }
+
+    /// Adds what is recorded of aggregates of one job, given with their job.
+    fn add_jobs(
+        &self,
+        recorded: &mut Recorded,
+        operation: usize,
+        units: &[(UnitIdx, JobIdx)],
+    ) -> Result<()> {
+        let jobs: RoaringBitmap = units.iter().map(|(_, job)| *job).collect();
+        self.look.borrow_mut().at(&jobs)?;
+        let is_dead = |says: &Says| match says {
+            Says::Records(says) => self.summary(operation, says).is_some_and(|summary| {
+                summary.stage == Stage::Running && !summary.runs(&self.machine)
+            }),
+            Says::Nothing(_) => false,
+        };
+        let seem_dead = self.says(&jobs).filter(|(_, says)| is_dead(says));
+        let seem_dead: RoaringBitmap = seem_dead.map(|(job, _)| job).collect();
+        // Its end may have been recorded meanwhile.
+        self.look.borrow_mut().again(&seem_dead)?;
+        let said: HashMap<_, _> = self.says(&jobs).collect();
+        for (unit, job) in units {
+            match said.get(job) {
+                None => {}
+                Some(Says::Nothing(problem)) => {
+                    recorded.unknown.insert(*unit);
+                    self.problems.borrow_mut().push(Problem::clone(problem));
+                }
+                Some(Says::Records(says)) => {
+                    if let Some(summary) = self.summary(operation, says) {
+                        let runs = !seem_dead.contains(*job) || summary.runs(&self.machine);
+                        recorded.add(*unit, summary, &self.config.operations[operation], runs);
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Adds what was recorded of an aggregate of several jobs when the evaluation began.
+    fn add_aggregate(&self, recorded: &mut Recorded, operation: usize, unit: UnitIdx, id: &str) {
+        match self.aggregates.get(id) {
+            None => {}
+            Some(Err(problem)) => {
+                recorded.unknown.insert(unit);
+                self.problems.borrow_mut().push(problem.clone());
+            }
+            Some(Ok(known)) => {
+                let config = &self.config.operations[operation];
+                if let Some(summary) = self.summary(operation, &known.says) {
+                    recorded.add(unit, summary, config, !known.dead.contains(&config.name));
+                }
+            }
+        }
     }
 
     /// Returns what the sidecars of some jobs say.
@@ -510,37 +555,55 @@ impl Evaluation<'_> {
         jobs.iter()
             .filter_map(move |job| Some((job, look.says(job)?)))
     }
+}
 
-    fn has_lost(&self, says: &[(String, Summary)]) -> bool {
-        let mut running = says.iter().filter(|(_, s)| s.stage == Stage::Running);
-        running.any(|(_, summary)| !summary.runs(&self.machine))
+/// What is recorded of an aggregate of several jobs.
+#[derive(Debug)]
+struct AggregateSays {
+    says: Summaries,
+    /// The operations of which an execution is recorded as running that does not.
+    dead: BTreeSet<String>,
+}
+
+/// Reads what is recorded of all aggregates of several jobs. This comes before any look at files: what
+/// an execution has left must not be known from before, and its end from after.
+fn aggregates(
+    workspace: &Workspace,
+    config: &WorkflowConfig,
+    machine: &Machine,
+) -> Result<HashMap<String, std::result::Result<AggregateSays, Problem>>> {
+    if config
+        .operations
+        .iter()
+        .all(|operation| operation.aggregate.is_none())
+    {
+        return Ok(HashMap::new());
     }
-
-    fn recorded_of_aggregates(&self, operation: usize, units: &RoaringBitmap) -> Result<Recorded> {
-        let mut recorded = Recorded::default();
-        let Units::Aggregates(aggregates) = self.units(operation)? else {
-            return Ok(recorded);
+    let read = |id: String| {
+        let dead_in = |says: &Summaries| -> BTreeSet<String> {
+            let running = says
+                .iter()
+                .filter(|(_, summary)| summary.stage == Stage::Running);
+            let dead = running.filter(|(_, summary)| !summary.runs(machine));
+            dead.map(|(name, _)| name.clone()).collect()
         };
-        for unit in units {
-            let aggregate = &aggregates[unit as usize];
-            let read = || {
-                let sidecar = super::ledger::read(self.workspace, &aggregate.id)?;
-                Ok(sidecar.map(|sidecar| summaries(&sidecar)))
-            };
-            let says = match read() {
-                Ok(Some(says)) if self.has_lost(&says) => read(),
-                says => says,
-            };
-            match says {
-                Ok(Some(says)) => self.add(&mut recorded, operation, unit, &says),
-                Ok(None) => {}
-                Err((path, error)) => {
-                    recorded.unknown.insert(unit);
-                    let problem = error.problem(&aggregate.id, path);
-                    self.problems.borrow_mut().push(problem);
-                }
-            }
-        }
-        Ok(recorded)
-    }
+        let says = || match ledger::read(workspace, &id) {
+            Ok(sidecar) => Ok(sidecar
+                .map(|sidecar| summaries(&sidecar))
+                .unwrap_or_default()),
+            Err((path, error)) => Err(error.problem(&id, path)),
+        };
+        let known = says().and_then(|first| {
+            let dead = dead_in(&first);
+            // The end may have been recorded meanwhile.
+            let says = if dead.is_empty() { first } else { says()? };
+            let still: BTreeSet<_> = dead_in(&says).intersection(&dead).cloned().collect();
+            Ok(AggregateSays { says, dead: still })
+        });
+        (id, known)
+    };
+    Ok(ledger::aggregate_ids(workspace)?
+        .into_iter()
+        .map(read)
+        .collect())
 }

@@ -91,10 +91,10 @@ impl Flow {
                     .any(|process| machine.runs(process) == Some(true))
             };
             Ok(match sidecar.records.get(operation) {
-                None => Forgotten::NothingRecorded,
+                None if !sidecar.is_foreign(operation) => Forgotten::NothingRecorded,
                 Some(record) if runs_here(record) => Forgotten::ItRuns,
-                Some(_) => {
-                    sidecar.records.remove(operation);
+                _ => {
+                    sidecar.forget(operation);
                     Forgotten::Yes
                 }
             })

@@ -33,7 +33,7 @@ const NAMES_MAX: usize = 64;
 const FILE: &str = "folders";
 
 /// How it begins: its kind and version.
-const MAGIC: &[u8; 8] = b"swfldr01";
+const MAGIC: &[u8; 8] = b"swfldr02";
 
 /// What was seen in a job's directory.
 #[derive(Clone, Debug)]
@@ -433,14 +433,14 @@ impl State {
 
     /// Reads what an earlier process has seen, once.
     fn load(&mut self, store: Option<&Store>) {
-        if std::mem::replace(&mut self.is_loaded, true) || !self.folders.is_empty() {
+        if std::mem::replace(&mut self.is_loaded, true) {
             return;
         }
         let Some(bytes) = store.and_then(|store| store.read(FILE)) else {
             return;
         };
         match decode(&bytes) {
-            Ok((names, folders)) => (self.names, self.folders) = (names, folders),
+            Ok((names, folders)) => self.take(&names, folders),
             Err(damage) => tracing::info!("{FILE}: {damage}; it will be made anew"),
         }
         for i in 0..self.folders.len() {
@@ -449,6 +449,21 @@ impl State {
                 self.folders[i].sidecar = Seen::Says(stamp, self.share(&says));
             }
         }
+    }
+
+    /// Adds what a file holds; what was seen since is newer. A bit means here what it has meant before.
+    fn take(&mut self, names: &[String], mut folders: Vec<Folder>) {
+        let bits: Vec<_> = names.iter().map(|name| self.bit_of(name)).collect();
+        let translated = |old: u64| {
+            let set = bits.iter().enumerate().filter(|(i, _)| old & (1 << i) != 0);
+            set.filter_map(|(_, bit)| *bit)
+                .fold(0, |all, bit| all | bit)
+        };
+        for folder in &mut folders {
+            folder.known = translated(folder.known);
+            folder.is_file = translated(folder.is_file) & folder.known;
+        }
+        self.folders = merged(folders, std::mem::take(&mut self.folders));
     }
 
     fn save(&self, store: Option<&Store>) {

@@ -5,18 +5,22 @@ use crate::fsx::{self, Dir, Lock};
 use crate::statepoint::JobId;
 use crate::workspace::Workspace;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 /// Where sidecars of aggregates of several jobs are, below the project's directory.
 const AGGREGATES: &str = ".sweepfs/aggregates";
 
-/// Where locks are, below the project's directory: one for all whose ids begin alike, for a file per
+/// Where locks are, below the project's directory: one for all whose ids end alike, for a file per
 /// job would cost as many inodes as the jobs themselves.
 const LOCKS: &str = ".sweepfs/locks";
 
 /// The sidecar of an aggregate, wherever its directory is moved to.
 #[derive(Debug)]
 pub(super) struct Ledger {
-    dir: Dir,
+    path: PathBuf,
+    /// Opened at the first change, while the lock is held: a network file system must not answer
+    /// from what it has known of the directory before.
+    dir: OnceLock<Dir>,
     name: PathBuf,
     lock: PathBuf,
 }
@@ -31,15 +35,17 @@ impl Ledger {
         // The last digit of both kinds of ids is one of a hash.
         let shard = &id[id.len().saturating_sub(2)..];
         Ok(Self {
-            dir: Dir::open(&dir)?,
+            path: dir,
+            dir: OnceLock::new(),
             name,
             lock: workspace.project_root().join(LOCKS).join(shard),
         })
     }
 
-    /// Returns the open directory that holds it.
-    pub(super) fn dir(&self) -> &Dir {
-        &self.dir
+    /// Returns the path of the directory that holds it, which may have been renamed since the first
+    /// change.
+    pub(super) fn current_path(&self) -> Option<PathBuf> {
+        self.dir.get().and_then(Dir::current_path)
     }
 
     /// Changes it while no other process does. What `change` returns an error for is not written.
@@ -48,12 +54,19 @@ impl Ledger {
         change: impl FnOnce(&mut Sidecar) -> Result<T, E>,
     ) -> Result<T, E> {
         let _lock = Lock::acquire(&self.lock).map_err(SidecarError::from)?;
-        let read = Sidecar::read(&self.dir, &self.name)?;
+        let dir = match self.dir.get() {
+            Some(dir) => dir,
+            None => {
+                let opened = Dir::open(&self.path).map_err(SidecarError::from)?;
+                self.dir.get_or_init(|| opened)
+            }
+        };
+        let read = Sidecar::read(dir, &self.name)?;
         let before = read.map(|(sidecar, _)| sidecar).unwrap_or_default();
         let mut sidecar = before.clone();
         let result = change(&mut sidecar)?;
         if sidecar != before {
-            sidecar.write(&self.dir, &self.name)?;
+            sidecar.write(dir, &self.name)?;
         }
         Ok(result)
     }
@@ -74,6 +87,22 @@ pub(super) fn read(
     match read {
         Ok(read) => Ok(read.map(|(sidecar, _)| sidecar)),
         Err(error) => Err((path, error)),
+    }
+}
+
+/// Returns the ids of the aggregates of several jobs that have a sidecar.
+pub(super) fn aggregate_ids(workspace: &Workspace) -> fsx::Result<Vec<String>> {
+    let mut ids = Vec::new();
+    let listed = fsx::for_each_entry(&workspace.project_root().join(AGGREGATES), |entry| {
+        let id = entry
+            .name
+            .to_str()
+            .and_then(|name| name.strip_suffix(".json"));
+        ids.extend(id.filter(|id| id.starts_with("agg-")).map(str::to_owned));
+    });
+    match listed {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Vec::new()),
+        listed => listed.map(|()| ids),
     }
 }
 

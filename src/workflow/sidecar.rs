@@ -71,6 +71,10 @@ impl Sidecar {
     /// Reads the content of a sidecar. A record with a stage that is not known is kept, but says
     /// nothing; so does one of an operation without a name.
     pub(super) fn parse(bytes: &[u8]) -> Result<Self, SidecarError> {
+        // What a power failure may leave of a file that was just written.
+        if bytes.is_empty() {
+            return Ok(Self::default());
+        }
         let Value::Object(mut other) = serde_json::from_slice(bytes)? else {
             return Err(SidecarError::Content("it holds no object"));
         };
@@ -98,6 +102,18 @@ impl Sidecar {
             }
         }
         Ok(sidecar)
+    }
+
+    /// Tells whether there is a record of an operation that is not understood.
+    pub(super) fn is_foreign(&self, operation: &str) -> bool {
+        let record = self.other_operations.get(operation);
+        record.is_some_and(|record| record.get("state").is_some())
+    }
+
+    /// Removes what is recorded of an operation, understood or not.
+    pub(super) fn forget(&mut self, operation: &str) {
+        self.records.remove(operation);
+        self.other_operations.remove(operation);
     }
 
     /// Writes it, so that readers see the old or the new one.
@@ -207,7 +223,7 @@ mod tests {
     #[test]
     fn what_is_no_sidecar_is_named() {
         for (text, reason) in [
-            ("", "not JSON"),
+            (" ", "not JSON"),
             ("[1, {}]", "no object"),
             ("{}", "no version"),
             (r#"{"version": "1"}"#, "no version"),

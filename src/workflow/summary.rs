@@ -55,8 +55,17 @@ impl Summary {
     /// Tells whether the execution goes on. What runs elsewhere is taken at its word, and of a batch
     /// job its scheduler is asked, not the machine.
     pub(super) fn runs(&self, machine: &Machine) -> bool {
-        let runs = |process| machine.runs(process) != Some(false);
-        let is_alive = || self.processes.iter().any(runs);
+        let goes_on = |answer: Option<bool>| answer != Some(false);
+        let is_alive = || match self.processes.split_first() {
+            None => false,
+            // Who waits may be in the group of a shell that goes on without it.
+            Some((own, waiting)) => {
+                goes_on(machine.runs(own))
+                    || waiting
+                        .iter()
+                        .any(|process| goes_on(machine.runs_itself(process)))
+            }
+        };
         self.is_batch || (self.stage == Stage::Running && is_alive())
     }
 

@@ -608,3 +608,89 @@ fn what_was_executed_can_be_forgotten() {
     assert!(forget(&[]).stderr.contains("forgot 1 of 2"));
     assert!(flow.run(&[]).stderr.contains("2 executions: 2 completed"));
 }
+
+/// A result must not be known from before its record is.
+#[test]
+fn an_aggregate_is_executed_once_however_late_it_ends() {
+    let config = [
+        operation(
+            "avg",
+            "echo x >> ran; sleep 1; touch {{ job.dir }}/avg {{ jobs[1].dir }}/avg",
+            "aggregate = { all = true, sort = \"a\" }\npost = 'file(\"avg\")'",
+        ),
+        operation(
+            "slow",
+            "true",
+            "pre = 'file(\"avg\") or test(\"sleep 2; false\")'",
+        ),
+    ];
+    let flow = Workflow::new(2, &config.concat());
+    let mut first = flow.start(&["-o", "avg"]);
+    wait_until("it runs", || flow.lines("ran").len() == 1);
+    // `slow` is asked first, and sees no result.
+    let second = flow.run(&["--order", "operation"]);
+    assert!(first.wait().unwrap().success());
+    second.success();
+    assert_eq!(flow.lines("ran").len(), 1);
+}
+
+/// Names of files keep their meaning when the file of what was seen is read late.
+#[test]
+fn what_was_seen_of_few_is_not_mistaken_for_what_was_seen_of_all() {
+    let config = [
+        operation("few", "false", "where = \"a<100\"\npost = 'file(\"x\")'"),
+        operation("all", "false", "post = 'file(\"y\")'"),
+    ];
+    let flow = Workflow::new(300, &config.concat());
+    for job in 0..100 {
+        fs::write(flow.jobs[job].join("x"), "").unwrap();
+    }
+    std::thread::sleep(Duration::from_millis(150));
+    let count = |args: &[&str]| {
+        let ran = flow.run(&[&["--dry-run"], args].concat());
+        ran.success()
+            .lines()
+            .filter(|line| line.starts_with("# all"))
+            .count()
+    };
+    for args in [&["-o", "all"][..], &[], &["-o", "all"], &[]] {
+        assert_eq!(count(args), 300, "{args:?}");
+    }
+}
+
+#[test]
+fn hooks_are_ended_with_their_execution() {
+    let hooks = "[operation.hooks]\non_start = \"echo x >> begun; sleep 60\"";
+    let flow = Workflow::new(1, &operation("hooked", "true", hooks));
+    let mut run = flow.start(&[]);
+    wait_until("the hook", || flow.lines("begun").len() == 1);
+    kill(run.id() as i32, "INT");
+    assert_eq!(run.wait().unwrap().code(), Some(130));
+}
+
+#[test]
+fn what_is_too_long_for_linux_is_named() {
+    let flow = Workflow::new(
+        2,
+        &operation("long", &format!("echo {}", "x".repeat(140_000)), ""),
+    );
+    let ran = flow.run(&[]);
+    assert_eq!(ran.code, Some(3));
+    assert!(ran.stderr.contains("Linux allows"), "{ran:?}");
+    let text = r#"{"version": 1, "operations": {"long": {"state": "suspended", "x": 1}}}"#;
+    fs::write(flow.jobs[0].join("sweepfs_flow.json"), text).unwrap();
+    fs::write(
+        flow.root.join("sweepfs.toml"),
+        operation("long", "true", ""),
+    )
+    .unwrap();
+    let ran = flow.run(&[]);
+    assert!(ran.stderr.contains("not understood"), "{ran:?}");
+    assert_eq!(
+        fs::read_to_string(flow.jobs[0].join("sweepfs_flow.json")).unwrap(),
+        text
+    );
+    let forgotten = flow.env.run(&flow.root, &["workflow", "forget", "long"]);
+    assert!(forgotten.stderr.contains("forgot 2 of 2"), "{forgotten:?}");
+    flow.run(&[]).success();
+}

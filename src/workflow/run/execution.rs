@@ -16,6 +16,7 @@ use crate::workflow::summary::Summary;
 use std::fs::File;
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// Signals by which a user or a machine ends what runs; it gave no verdict then.
 const INTERRUPTING: [(i32, &str); 4] = [
@@ -27,6 +28,12 @@ const INTERRUPTING: [(i32, &str); 4] = [
 
 /// Added to a signal in the exit status with which `bash` tells of it.
 const SIGNALLED: i32 = 128;
+
+/// Longer variables are left out: Linux allows 128 KiB with the name.
+const ENV_BYTES_MAX: usize = 120 * 1024;
+
+/// Longer commands are refused, likewise.
+const COMMAND_BYTES_MAX: usize = 127 * 1024;
 
 /// Where output goes, below the project's directory.
 const LOGS: &str = ".sweepfs/logs";
@@ -127,6 +134,14 @@ impl<'a> Execution<'a> {
             Err(_) if self.is_gone() => return Err(NotBegun::Taken),
             Err(error) => return Err(NotBegun::Failed(with_causes(&error))),
         };
+        if rendered.command.len() > COMMAND_BYTES_MAX {
+            let reason = format!(
+                "its command has {} bytes, and Linux allows {COMMAND_BYTES_MAX}; `sweepfs find` can tell the \
+                 command which jobs there are",
+                rendered.command.len()
+            );
+            return Err(NotBegun::Failed(reason));
+        }
         let ledger = Ledger::open(workspace, &self.planned.id)?;
         let (log, log_path) = self.open_log().map_err(|error| failed(&error))?;
         let start = log.metadata().map_or(0, |metadata| metadata.len());
@@ -140,12 +155,12 @@ impl<'a> Execution<'a> {
             env: self.env(&rendered),
             log_path,
         };
-        let (held, attempt) = self.claim(&site, &rendered.command)?;
+        let (held, record) = self.claim(&site, &rendered.command)?;
         Ok(Begun {
             site,
             scope,
             held,
-            attempt,
+            record,
             log_start: start,
         })
     }
@@ -180,11 +195,15 @@ impl<'a> Execution<'a> {
                 "SWEEPFS_JOB_DIR",
                 text(&workspace.job_dir(&self.planned.jobs[0])),
             ),
-            ("SWEEPFS_JOB_IDS", ids.join(" ")),
             ("SWEEPFS_PROCESSES", resources.processes.to_string()),
             ("SWEEPFS_THREADS", resources.threads.to_string()),
             ("SWEEPFS_GPUS", resources.gpus.to_string()),
         ];
+        let all = ids.join(" ");
+        // Linux takes no longer variables.
+        if all.len() < ENV_BYTES_MAX {
+            env.push(("SWEEPFS_JOB_IDS", all));
+        }
         if self.config.resources.threads.is_some() {
             env.push(("OMP_NUM_THREADS", resources.threads.to_string()));
         }
@@ -193,9 +212,14 @@ impl<'a> Execution<'a> {
 
     /// Starts the command and records it, unless another process was first. It begins only when it
     /// is recorded, so whoever finds no record finds no process either.
-    fn claim(&self, site: &Site, command: &str) -> Result<(Held, u32), NotBegun> {
+    fn claim(&self, site: &Site, command: &str) -> Result<(Held, Record), NotBegun> {
         let runner = self.runner;
         site.ledger.update(|sidecar| {
+            if sidecar.is_foreign(&self.config.name) {
+                let reason = "its flow state has a record that is not understood; a newer sweepfs may \
+                              have written it, `sweepfs workflow forget` removes it";
+                return Err(NotBegun::Failed(reason.to_owned()));
+            }
             let previous = sidecar.records.get(&self.config.name);
             let found = previous.map(Summary::of);
             let runs = |summary: &Summary| {
@@ -234,9 +258,8 @@ impl<'a> Execution<'a> {
             record.runner_start = Some(own.start);
             record.started = Some(now);
             record.log = Some(site.log_path.to_string_lossy().into_owned());
-            let attempt = record.attempt;
-            sidecar.records.insert(self.config.name.clone(), record);
-            Ok((held, attempt))
+            sidecar.records.insert(self.config.name.clone(), record.clone());
+            Ok((held, record))
         })
     }
 
@@ -245,23 +268,24 @@ impl<'a> Execution<'a> {
             site,
             scope,
             held,
-            attempt,
+            record,
             log_start,
         } = begun;
         let mut warnings = Vec::new();
         let started = self.hooks(&site, &scope, &mut warnings, false, |hooks| &hooks.on_start);
         let (stage, reason, code) = match started {
             false => {
-                held.withdraw();
+                drop(held);
                 let reason = "the hook `on_start` failed".to_owned();
                 (Stage::Failed, Some(reason), None)
             }
             true => self.verdict(held, &site),
         };
-        if let Err(error) = self.record_end(&site, attempt, stage, reason.clone(), code) {
+        let recorded = self.record_end(&site, &record, (stage, reason.clone()), code);
+        if let Err(error) = &recorded {
             warnings.push(format!(
                 "its end cannot be recorded: {}",
-                with_causes(&error)
+                with_causes(error)
             ));
         }
         let exit_code = code.map_or(-1, |end| match end {
@@ -282,7 +306,8 @@ impl<'a> Execution<'a> {
         }
         self.hooks(&site, &scope, &mut warnings, true, |hooks| &hooks.on_exit);
         let outcome = match stage {
-            Stage::Completed => Outcome::Completed,
+            // Without a record it will be executed again, unless its results tell.
+            Stage::Completed if recorded.is_ok() => Outcome::Completed,
             Stage::Interrupted => Outcome::Interrupted,
             _ => Outcome::Failed,
         };
@@ -340,7 +365,7 @@ impl<'a> Execution<'a> {
             return (Stage::Completed, None);
         }
         // The command may have changed its own state point, and so the name of the job.
-        let moved = site.ledger.dir().current_path();
+        let moved = site.ledger.current_path();
         let moved = moved
             .as_deref()
             .and_then(Path::file_name)
@@ -372,16 +397,43 @@ impl<'a> Execution<'a> {
     fn record_end(
         &self,
         site: &Site,
-        attempt: u32,
-        stage: Stage,
-        reason: Option<String>,
+        begun: &Record,
+        (stage, reason): (Stage, Option<String>),
+        end: Option<End>,
+    ) -> Result<(), SidecarError> {
+        let mut recorded = Ok(());
+        // A full disk may have room again soon.
+        for pause in [
+            Duration::ZERO,
+            Duration::from_millis(200),
+            Duration::from_secs(1),
+        ] {
+            std::thread::sleep(pause);
+            recorded = self.try_record_end(site, begun, (stage, reason.clone()), end);
+            if !matches!(&recorded, Err(SidecarError::Fs(error)) if error.is_full()) {
+                break;
+            }
+        }
+        recorded
+    }
+
+    fn try_record_end(
+        &self,
+        site: &Site,
+        begun: &Record,
+        (stage, reason): (Stage, Option<String>),
         end: Option<End>,
     ) -> Result<(), SidecarError> {
         site.ledger.update(|sidecar| {
             let record = sidecar.records.get_mut(&self.config.name);
             // If it is not ours, somebody has taken the job for dead; theirs is the later one.
-            let is_ours =
-                |record: &&mut Record| record.attempt == attempt && record.state == Stage::Running;
+            let is_ours = |record: &&mut Record| {
+                let own = |record: &Record| {
+                    let start = record.process_start.clone();
+                    (record.attempt, record.host.clone(), record.pid, start)
+                };
+                record.state == Stage::Running && own(record) == own(begun)
+            };
             if let Some(record) = record.filter(is_ours) {
                 record.end(stage, reason, &now());
                 match end {
@@ -414,12 +466,36 @@ impl<'a> Execution<'a> {
         }
         let mut succeeded = true;
         for hook in hooks {
-            if let Err(reason) = run_hook(site, scope, hook) {
+            if let Err(reason) = self.run_hook(site, scope, hook) {
                 warnings.push(format!("a hook failed: {reason}"));
                 succeeded = false;
             }
         }
         succeeded
+    }
+
+    fn run_hook(&self, site: &Site, scope: &Scope, hook: &Template) -> Result<(), String> {
+        let command = hook
+            .render_command(scope)
+            .map_err(|error| error.to_string())?;
+        let shell = Shell {
+            command: &command,
+            dir: &site.dir,
+            env: &site.env,
+        };
+        let held = shell
+            .start_held(&site.log)
+            .map_err(|error| with_causes(&error))?;
+        let (watch, group) = (&self.runner.watch, held.pid());
+        watch.begin(group);
+        let ended = held.release().wait();
+        match (watch.end(group), ended) {
+            (Some(_), _) => Err(format!("it was ended: {command}")),
+            (None, Ok(End::Exit(0))) => Ok(()),
+            (None, Ok(End::Exit(code))) => Err(format!("exit {code}: {command}")),
+            (None, Ok(End::Signal(signal))) => Err(format!("signal {signal}: {command}")),
+            (None, Err(error)) => Err(error.to_string()),
+        }
     }
 }
 
@@ -428,28 +504,8 @@ struct Begun {
     site: Site,
     scope: Scope,
     held: Held,
-    attempt: u32,
+    record: Record,
     log_start: u64,
-}
-
-fn run_hook(site: &Site, scope: &Scope, hook: &Template) -> Result<(), String> {
-    let command = hook
-        .render_command(scope)
-        .map_err(|error| error.to_string())?;
-    let shell = Shell {
-        command: &command,
-        dir: &site.dir,
-        env: &site.env,
-    };
-    let held = shell
-        .start_held(&site.log)
-        .map_err(|error| with_causes(&error))?;
-    match held.release().wait() {
-        Ok(End::Exit(0)) => Ok(()),
-        Ok(End::Exit(code)) => Err(format!("exit {code}: {command}")),
-        Ok(End::Signal(signal)) => Err(format!("signal {signal}: {command}")),
-        Err(error) => Err(error.to_string()),
-    }
 }
 
 /// Judges an end that is not exit 0 and that we did not bring about.

@@ -21,7 +21,7 @@ use crate::exec::Machine;
 use crate::statepoint::JobId;
 use execution::Execution;
 use roaring::RoaringBitmap;
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::AtomicUsize;
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
@@ -191,13 +191,18 @@ impl<'a> Runner<'a> {
     ) -> Result<RunSummary, E> {
         let mut summary = RunSummary::default();
         let mut begun: BTreeMap<(usize, String), u32> = BTreeMap::new();
+        // What was known of executions that another process has taken.
+        let mut taken: BTreeMap<(usize, String), Option<Summary>> = BTreeMap::new();
         loop {
             let mut planned = plan()?;
             planned.retain(|planned| {
                 let key = (planned.operation, planned.id.clone());
                 let n_begun = begun.get(&key).copied().unwrap_or(0);
-                n_begun <= self.retries_after(planned) && self.is_new(planned, n_begun)
+                n_begun <= self.retries_after(planned)
+                    && self.is_new(planned, n_begun)
+                    && taken.get(&key) != Some(&planned.before)
             });
+            summary.was_interrupted |= self.is_interrupted();
             let left = self.options.limit.map(|limit| {
                 let n_begun: u32 = begun.values().sum();
                 limit.saturating_sub(n_begun as usize)
@@ -211,9 +216,12 @@ impl<'a> Runner<'a> {
             }
             planned.truncate(left.unwrap_or(usize::MAX));
             observer.planned(planned.len());
-            let done = self.pass(planned, &mut summary, observer);
-            for key in done {
-                *begun.entry(key).or_default() += 1;
+            for (planned, outcome) in self.pass(planned, &mut summary, observer) {
+                let key = (planned.operation, planned.id);
+                match outcome {
+                    Outcome::Taken => drop(taken.insert(key, planned.before)),
+                    _ => *begun.entry(key).or_default() += 1,
+                }
             }
         }
     }
@@ -228,27 +236,32 @@ impl<'a> Runner<'a> {
         self.flow.config().operations[planned.operation].retries
     }
 
+    fn is_interrupted(&self) -> bool {
+        self.interrupts.load(std::sync::atomic::Ordering::Relaxed) > 0
+    }
+
     fn is_over(&self, summary: &RunSummary) -> bool {
         summary.was_interrupted || (self.options.fail_fast && summary.failed > 0)
     }
 
-    /// Does some executions, as many at a time as the cores allow; returns those that were begun or
-    /// could not be.
+    /// Does some executions, as many at a time as the cores allow; returns what came of each.
     fn pass(
         &self,
         planned: Vec<Planned>,
         summary: &mut RunSummary,
         observer: &dyn RunObserver,
-    ) -> HashSet<(usize, String)> {
+    ) -> Vec<(Planned, Outcome)> {
         let (sender, receiver) = mpsc::channel();
-        let mut waiting: std::collections::VecDeque<_> = planned.into();
-        let (mut in_use, mut done) = (0_u32, HashSet::new());
+        let waiting = planned.into_iter().map(|planned| (planned, None));
+        let mut waiting: VecDeque<_> = waiting.collect();
+        let (mut in_use, mut done, mut has_room) = (0_u32, Vec::new(), true);
         std::thread::scope(|scope| {
             loop {
-                while !self.is_over(summary)
+                while std::mem::take(&mut has_room)
+                    && !self.is_over(summary)
                     && let Some((next, cores)) = self.next_fitting(&mut waiting, in_use)
                 {
-                    in_use += cores;
+                    (in_use, has_room) = (in_use + cores, true);
                     let sender = sender.clone();
                     scope.spawn(move || {
                         observer.started(&next);
@@ -265,7 +278,7 @@ impl<'a> Runner<'a> {
                 let Ok((planned, cores, ended)) = ended else {
                     continue;
                 };
-                in_use -= cores;
+                (in_use, has_room) = (in_use - cores, true);
                 observer.ended(&planned, &ended);
                 match ended.outcome {
                     Outcome::Completed => summary.completed += 1,
@@ -273,7 +286,7 @@ impl<'a> Runner<'a> {
                     Outcome::Interrupted => summary.interrupted += 1,
                     Outcome::Taken => {}
                 }
-                done.insert((planned.operation, planned.id));
+                done.push((planned, ended.outcome));
             }
         });
         done
@@ -283,7 +296,7 @@ impl<'a> Runner<'a> {
     /// alone.
     fn next_fitting(
         &self,
-        waiting: &mut std::collections::VecDeque<Planned>,
+        waiting: &mut VecDeque<(Planned, Option<u32>)>,
         in_use: u32,
     ) -> Option<(Planned, u32)> {
         let free = self.options.cores.saturating_sub(in_use);
@@ -294,9 +307,10 @@ impl<'a> Runner<'a> {
             let needed = self.prepared[planned.operation].cores(self.flow.workspace(), planned);
             needed.clamp(1, self.options.cores)
         };
-        let place = waiting.iter().position(|planned| cores(planned) <= free)?;
-        let next = waiting.remove(place)?;
-        let cores = cores(&next);
-        Some((next, cores))
+        let mut known = waiting.iter_mut();
+        let place = known
+            .position(|(planned, known)| *known.get_or_insert_with(|| cores(planned)) <= free)?;
+        let (next, cores) = waiting.remove(place)?;
+        Some((next, cores?))
     }
 }
