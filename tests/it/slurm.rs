@@ -285,6 +285,31 @@ fn failures_and_cancellations_are_told_apart() {
 }
 
 #[test]
+fn a_node_that_fails_is_no_verdict() {
+    let Some(project) = Project::with_slurm(1, &operation("slow", "exec sleep 300", "")) else {
+        return;
+    };
+    project.run(&["submit", "--yes"]).success();
+    wait_until("its begin", || project.state(0, "slow") == "running");
+    project.slurm.as_ref().unwrap().kill_nodes();
+    let seen = || project.run(&["queue"]).stdout;
+    let begun = Instant::now();
+    while !seen().contains(" ended ") {
+        assert!(begun.elapsed() < LIMIT, "{}", seen());
+        std::thread::sleep(Duration::from_millis(500));
+    }
+    // It lives here, so it is not begun once more.
+    assert_eq!(project.state(0, "slow"), "running");
+    for process in ["runner_pid", "pid"] {
+        let pid = project.record(0, "slow")[process].as_i64().unwrap();
+        kill(pid as i32, "KILL");
+    }
+    project.wait_for_queue(LIMIT);
+    assert_eq!(project.state(0, "slow"), "interrupted");
+    assert_eq!(project.reason(0, "slow"), "its node failed");
+}
+
+#[test]
 fn a_walltime_that_is_over_is_a_failure() {
     let config = operation(
         "slow",

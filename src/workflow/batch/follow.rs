@@ -8,6 +8,7 @@ use crate::scheduler::{Array, Scheduler, Seen, States, Verdict};
 use crate::workflow::ledger::Ledger;
 use crate::workflow::record::{Record, Stage, now};
 use crate::workflow::sidecar::SidecarError;
+use crate::workflow::summary::Summary;
 use crate::workspace::Workspace;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
@@ -177,32 +178,46 @@ pub(super) fn change(
     changed.map_err(|error| format!("{}: {}", execution.id, with_causes(&error)))
 }
 
-/// Records the ends of elements that have ended without doing so themselves.
+/// Records the ends of elements that have ended without doing so themselves. Whatever a scheduler
+/// says of a batch job, an execution whose processes live on this machine goes on.
 fn settle(workspace: &Workspace, mut bundle: Bundle, states: &States) -> Result<Bundle, String> {
+    let machine = Machine::this();
     let mut closed = BTreeSet::new();
     for element in bundle.open() {
         let state = bundle.batch_id(element).and_then(|id| states.get(&id));
         let Some(state @ (Seen::Ended(..) | Seen::Gone)) = state else {
             continue;
         };
+        let mut lives = false;
         change(workspace, &bundle, element, |record| {
-            let has_begun = record.state == Stage::Running;
-            let (stage, reason) = match state {
-                Seen::Ended(verdict, words) => verdict_of(*verdict, words, has_begun),
-                _ => (
-                    Stage::Interrupted,
-                    "lost: the scheduler no longer has it".to_owned(),
-                ),
-            };
-            record.end(stage, Some(reason), &now());
+            let processes = Summary::of(record).processes;
+            lives = processes
+                .iter()
+                .any(|process| machine.runs(process) == Some(true));
+            if !lives {
+                let (stage, reason) = end_of(state, record.state == Stage::Running);
+                record.end(stage, Some(reason), &now());
+            }
         })?;
-        closed.insert(element);
+        if !lives {
+            closed.insert(element);
+        }
     }
     if !closed.is_empty() {
         bundle.closed.extend(&closed);
         Bundle::update(workspace, &bundle.name, |note| note.closed.extend(closed))?;
     }
     Ok(bundle)
+}
+
+fn end_of(state: &Seen, has_begun: bool) -> (Stage, String) {
+    match state {
+        Seen::Ended(verdict, words) => verdict_of(*verdict, words, has_begun),
+        _ => {
+            let reason = "lost: the scheduler no longer has it";
+            (Stage::Interrupted, reason.to_owned())
+        }
+    }
 }
 
 /// Returns what the end of a batch job means for an execution that has not recorded its own.

@@ -40,6 +40,14 @@ impl Slurm {
         Ran::of(command)
     }
 
+    /// Kills the daemons of all nodes, but not what runs there.
+    pub(crate) fn kill_nodes(&self) {
+        let pids = std::fs::read_to_string(self.dir.join("pids")).unwrap();
+        for pid in pids.lines().skip(1) {
+            super::mounted::kill(pid.parse().unwrap(), "KILL");
+        }
+    }
+
     fn cluster(&self, verb: &[&str], more: &[&str]) -> Ran {
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/cluster");
         let mut command = Command::new(script);
