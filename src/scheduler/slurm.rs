@@ -210,7 +210,8 @@ fn succeeded(program: &str, finished: Result<Finished, ExecError>) -> Result<Fin
     if finished.success {
         return Ok(finished);
     }
-    let said = harmless(finished.stderr.trim());
+    let lines: Vec<_> = finished.stderr.trim().lines().collect();
+    let said = harmless(lines.join("; "));
     let said: String = said.chars().take(MESSAGE_LEN_MAX).collect();
     Err(Trouble(format!("`{program}` failed: {said}")))
 }

@@ -225,6 +225,10 @@ impl Submitter<'_> {
         let workspace = self.flow.workspace();
         let mut bundle = self.bundle(batch);
         self.script(batch)?;
+        // Who cannot ask could not find out later either what has become of it.
+        self.scheduler
+            .find(&batch.name)
+            .map_err(SendError::Refused)?;
         bundle.create(workspace)?;
         let (claimed, warnings) = self.claim(batch);
         let n_taken = batch.planned.len() - claimed.len() - warnings.len();
