@@ -694,3 +694,27 @@ fn what_is_too_long_for_linux_is_named() {
     assert!(forgotten.stderr.contains("forgot 2 of 2"), "{forgotten:?}");
     flow.run(&[]).success();
 }
+
+#[test]
+fn who_insists_need_not_wait_for_conditions() {
+    let flow = Workflow::new(
+        1,
+        &operation(
+            "asked",
+            "touch ran",
+            "pre = 'test(\"touch ../../asked; sleep 5\")'",
+        ),
+    );
+    let mut run = flow.start(&[]);
+    wait_until("the question", || flow.root.join("asked").exists());
+    for _ in 0..3 {
+        kill(run.id() as i32, "INT");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    assert_eq!(
+        run.wait().unwrap().code(),
+        None,
+        "it is ended by the signal"
+    );
+    assert!(!flow.root.join("ran").exists());
+}

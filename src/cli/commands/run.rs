@@ -293,14 +293,20 @@ fn print_commands(
     Ok(exit)
 }
 
+/// So many requests to stop are followed by ending what runs; the next one ends us at once.
+const PATIENCE: usize = 2;
+
 /// Counts from now on how often the user asks to stop.
 fn count_interrupts() -> Result<Arc<AtomicUsize>, CliError> {
     let interrupts = Arc::new(AtomicUsize::new(0));
     let counted = Arc::clone(&interrupts);
     let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP])?;
     std::thread::spawn(move || {
-        for _ in signals.forever() {
-            counted.fetch_add(1, Ordering::Relaxed);
+        for signal in signals.forever() {
+            // Whoever insists does not want to wait for what a condition asks, or for a lock.
+            if counted.fetch_add(1, Ordering::Relaxed) >= PATIENCE {
+                let _ = signal_hook::low_level::emulate_default_handler(signal);
+            }
         }
     });
     Ok(interrupts)
