@@ -6,6 +6,7 @@ mod commands;
 mod context;
 mod duration;
 mod error;
+mod loaded;
 mod operations;
 mod selection;
 mod subject;

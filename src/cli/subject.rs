@@ -2,14 +2,14 @@
 
 use super::context::Context;
 use super::error::{CliError, Exit};
+use super::loaded::Loaded;
 use super::operations::operation_named;
 use super::selection::SelectionArgs;
 use crate::catalog::{Facts, FactsError};
-use crate::config::{PROJECT_FILE, ProjectConfig};
+use crate::config::PROJECT_FILE;
 use crate::statepoint::JobId;
 use crate::workflow::{Evaluation, Flow, UnitIdx, Units};
 use crate::workspace::Workspace;
-use std::time::Duration;
 
 /// An operation, and a job or aggregate.
 pub(super) struct Subject {
@@ -41,10 +41,10 @@ impl Subject {
         operation: &str,
         target: &str,
     ) -> Result<Self, CliError> {
-        let project = context.project()?;
-        let config = ProjectConfig::read(&project.root().join(PROJECT_FILE))?;
-        let workspace = project.workspace();
-        let operation = operation_named(&config.workflow, operation)?;
+        let Loaded {
+            workspace, flow, ..
+        } = Loaded::new(context)?;
+        let operation = operation_named(flow.config(), operation)?;
         let target = match target.starts_with("agg-") {
             true => Target::Aggregate(target.to_owned()),
             false => {
@@ -55,9 +55,8 @@ impl Subject {
             }
         };
         context.follow(&workspace);
-        let store = Some(context.store(&workspace));
         Ok(Self {
-            flow: Flow::new(&workspace, store, &config, Duration::ZERO),
+            flow,
             workspace,
             operation,
             target,

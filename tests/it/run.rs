@@ -718,3 +718,12 @@ fn who_insists_need_not_wait_for_conditions() {
     );
     assert!(!flow.root.join("ran").exists());
 }
+
+#[test]
+fn a_broken_template_is_in_nobodys_way_but_its_own() {
+    let flow = Workflow::new(1, &operation("broken", "echo {{", ""));
+    assert_eq!(flow.run(&[]).code, Some(1));
+    let forget = flow.env.run(&flow.root, &["workflow", "forget", "broken"]);
+    assert!(forget.stderr.contains("forgot 0 of 1"), "{forget:?}");
+    flow.env.run(&flow.root, &["queue"]).success();
+}

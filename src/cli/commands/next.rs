@@ -4,19 +4,16 @@ use crate::catalog::FactsError;
 use crate::cli::args::NextArgs;
 use crate::cli::context::Context;
 use crate::cli::error::{CliError, Exit};
+use crate::cli::loaded::Loaded;
 use crate::cli::operations::operation_named;
 use crate::cli::selection::Selection;
-use crate::config::{PROJECT_FILE, ProjectConfig};
-use crate::workflow::{Flow, FlowState, UnitIdx, Units};
-use std::time::Duration;
+use crate::workflow::{FlowState, UnitIdx, Units};
 
 pub(in crate::cli) fn run(context: &Context<'_>, args: &NextArgs) -> Result<Exit, CliError> {
-    let project = context.project()?;
-    let config = ProjectConfig::read(&project.root().join(PROJECT_FILE))?;
-    let operation = operation_named(&config.workflow, &args.operation)?;
-    let workspace = project.workspace();
-    let store = Some(context.store(&workspace));
-    let flow = Flow::new(&workspace, store, &config, Duration::ZERO);
+    let Loaded {
+        workspace, flow, ..
+    } = Loaded::new(context)?;
+    let operation = operation_named(flow.config(), &args.operation)?;
     let selection = Selection::new(context, &args.selection, &[], &[])?;
     context.follow(&workspace);
     let found = context.ask(&workspace, &selection, |facts, jobs| {

@@ -2,9 +2,9 @@
 
 use crate::cli::args::{CancelArgs, QueueArgs};
 use crate::cli::cluster::Chosen;
-use crate::cli::commands::run::Loaded;
 use crate::cli::context::Context;
 use crate::cli::error::{CliError, Exit};
+use crate::cli::loaded::Loaded;
 use crate::report::harmless;
 use crate::scheduler::{Seen, Slurm};
 use crate::workflow::{BatchLine, Bundle, Followed, cancel as cancel_all};

@@ -3,20 +3,18 @@
 use crate::cli::args::{BatchArgs, ExecArgs, Order, RunArgs};
 use crate::cli::context::Context;
 use crate::cli::error::{CliError, Exit};
+use crate::cli::loaded::Loaded;
 use crate::cli::operations::operation_named;
-use crate::cli::selection::{Selection, SelectionArgs};
-use crate::config::{PROJECT_FILE, ProjectConfig};
+use crate::cli::selection::Selection;
 use crate::report::{Event, Observer};
 use crate::scheduler::Slurm;
 use crate::term::{ProgressObserver, Term};
 use crate::workflow::{
-    BatchTask, Bundle, Ended, Flow, Outcome, Planned, Prepared, RunObserver, RunOptions,
-    RunSummary, Runner, Units, aggregate_id, eligible,
+    BatchTask, Bundle, Ended, Flow, Outcome, Planned, RunObserver, RunOptions, RunSummary, Runner,
+    eligible,
 };
-use crate::workspace::Workspace;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
-use std::collections::BTreeMap;
 use std::io::{Read, Seek, SeekFrom};
 use std::path::Path;
 use std::sync::Arc;
@@ -63,7 +61,7 @@ pub(in crate::cli) fn run(context: &Context<'_>, args: &RunArgs) -> Result<Exit,
         fail_fast: args.fail_fast,
         force: false,
     };
-    let done = project.execute(context, &options, plan, false, None)?;
+    let done = execute(context, &project, &options, plan, false, None)?;
     if n_failed > 0 {
         context
             .term
@@ -92,7 +90,7 @@ pub(in crate::cli) fn exec(context: &Context<'_>, args: &ExecArgs) -> Result<Exi
     };
     let mut planned = Some(planned);
     let plan = || Ok(planned.take().unwrap_or_default());
-    project.execute(context, &options, plan, true, None)
+    execute(context, &project, &options, plan, true, None)
 }
 
 /// Executes what an element of a submission is for.
@@ -127,126 +125,46 @@ pub(in crate::cli) fn batch(context: &Context<'_>, args: &BatchArgs) -> Result<E
     };
     let plan = || Ok(planned.take().unwrap_or_default());
     let task = BatchTask::new(&Slurm, &args.submission, &args.array, args.element);
-    project.execute(context, &options, plan, false, Some(task))
+    execute(context, &project, &options, plan, false, Some(task))
 }
 
-/// A project with its workflow.
-pub(in crate::cli) struct Loaded {
-    pub(in crate::cli) workspace: Workspace,
-    pub(in crate::cli) flow: Flow,
-    pub(in crate::cli) prepared: Vec<Prepared>,
-}
-
-impl Loaded {
-    pub(in crate::cli) fn new(context: &Context<'_>) -> Result<Self, CliError> {
-        let project = context.project()?;
-        let config = ProjectConfig::read(&project.root().join(PROJECT_FILE))?;
-        let workspace = project.workspace();
-        let flow = Flow::new(
-            &workspace,
-            Some(context.store(&workspace)),
-            &config,
-            Duration::ZERO,
-        );
-        let prepared = Prepared::all(flow.config()).map_err(CliError::failed)?;
-        Ok(Self {
-            workspace,
-            flow,
-            prepared,
-        })
-    }
-
-    /// Does executions, and tells what came of them.
-    fn execute(
-        &self,
-        context: &Context<'_>,
-        options: &RunOptions,
-        plan: impl FnMut() -> Result<Vec<Planned>, CliError>,
-        with_output: bool,
-        task: Option<BatchTask<'_>>,
-    ) -> Result<Exit, CliError> {
-        let interrupts = count_interrupts()?;
-        let store = context.store(&self.workspace);
-        let runner = Runner::new(&self.flow, &store, &self.prepared, options, &interrupts);
-        let runner = match task {
-            Some(task) => runner.as_batch(task),
-            None => runner,
-        };
-        let teller = Teller {
-            term: context.term,
-            progress: context.term.progress(),
-            flow: &self.flow,
-            verbose: context.verbose > 0,
-            with_output,
-            n_failed: AtomicUsize::new(0),
-            done: AtomicUsize::new(0),
-            total: AtomicUsize::new(0),
-        };
-        let begun = Instant::now();
-        let summary = runner.run(plan, &teller);
-        teller.progress.event(Event::Finished);
-        let summary = summary?;
-        teller.summarise(&summary, begun.elapsed());
-        Ok(match summary {
-            _ if summary.was_interrupted => Exit::Interrupted,
-            _ if summary.failed + summary.interrupted > 0 => Exit::Partial,
-            _ => Exit::Done,
-        })
-    }
-
-    /// Returns executions on the jobs or aggregates that are named, or else on all.
-    pub(in crate::cli) fn named(
-        &self,
-        context: &Context<'_>,
-        operation: usize,
-        names: &[String],
-        selection: &SelectionArgs,
-    ) -> Result<Vec<Planned>, CliError> {
-        let planned = |id: String, jobs| Planned {
-            operation,
-            id,
-            jobs,
-            before: None,
-        };
-        let of_aggregates = self.flow.config().operations[operation].aggregate.is_some();
-        let is_named = !names.is_empty() || !selection.is_empty();
-        if is_named && !of_aggregates {
-            let (ids, _) = context.job_list(&self.workspace, selection, names)?;
-            return Ok(ids
-                .into_iter()
-                .map(|id| planned(id.to_string(), vec![id]))
-                .collect());
-        }
-        let selection = Selection::new(context, selection, &[], &[])?;
-        let found = context.ask(&self.workspace, &selection, |facts, jobs| {
-            let evaluation = self.flow.evaluation(facts)?;
-            let units: &Units = evaluation.units(operation)?;
-            let chosen = units.with_all(jobs).into_iter();
-            let ids = chosen.map(|unit| units.ids(unit, facts));
-            ids.collect::<Result<Vec<_>, _>>()
-        })?;
-        let mut by_id: BTreeMap<_, _> = found
-            .answer
-            .into_iter()
-            .map(|ids| (aggregate_id(&ids), ids))
-            .collect();
-        if !names.is_empty() && of_aggregates {
-            let is_named = |id: &str| names.iter().any(|name| id.starts_with(name.as_str()));
-            by_id.retain(|id, _| is_named(id));
-            if by_id.is_empty() {
-                let names = names.join(" ");
-                return Err(CliError::usage(format!("no aggregate is called `{names}`"))
-                    .with_hint(format!(
-                        "`sweepfs next {}` lists them",
-                        self.flow.config().operations[operation].name
-                    )));
-            }
-        }
-        Ok(by_id
-            .into_iter()
-            .map(|(id, ids)| planned(id, ids))
-            .collect())
-    }
+/// Does executions, and tells what came of them.
+fn execute(
+    context: &Context<'_>,
+    project: &Loaded,
+    options: &RunOptions,
+    plan: impl FnMut() -> Result<Vec<Planned>, CliError>,
+    with_output: bool,
+    task: Option<BatchTask<'_>>,
+) -> Result<Exit, CliError> {
+    let prepared = project.prepared()?;
+    let interrupts = count_interrupts()?;
+    let store = context.store(&project.workspace);
+    let runner = Runner::new(&project.flow, &store, &prepared, options, &interrupts);
+    let runner = match task {
+        Some(task) => runner.as_batch(task),
+        None => runner,
+    };
+    let teller = Teller {
+        term: context.term,
+        progress: context.term.progress(),
+        flow: &project.flow,
+        verbose: context.verbose > 0,
+        with_output,
+        n_failed: AtomicUsize::new(0),
+        done: AtomicUsize::new(0),
+        total: AtomicUsize::new(0),
+    };
+    let begun = Instant::now();
+    let summary = runner.run(plan, &teller);
+    teller.progress.event(Event::Finished);
+    let summary = summary?;
+    teller.summarise(&summary, begun.elapsed());
+    Ok(match summary {
+        _ if summary.was_interrupted => Exit::Interrupted,
+        _ if summary.failed + summary.interrupted > 0 => Exit::Partial,
+        _ => Exit::Done,
+    })
 }
 
 fn cores(parallel: Option<Option<u32>>) -> u32 {
@@ -273,9 +191,10 @@ fn print_commands(
     project: &Loaded,
     planned: &[Planned],
 ) -> Result<Exit, CliError> {
+    let prepared = project.prepared()?;
     let mut exit = Exit::Done;
     for planned in planned {
-        let prepared = &project.prepared[planned.operation];
+        let prepared = &prepared[planned.operation];
         let name = &prepared.config().name;
         match prepared.command(&project.workspace, planned) {
             Ok(command) => {

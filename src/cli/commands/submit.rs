@@ -1,9 +1,9 @@
 //! `sweepfs submit`
 
 use crate::cli::args::{Cluster, SubmitArgs};
-use crate::cli::commands::run::Loaded;
 use crate::cli::context::Context;
 use crate::cli::error::{CliError, Exit};
+use crate::cli::loaded::Loaded;
 use crate::cli::selection::Selection;
 use crate::exec::quoted;
 use crate::report::harmless;
@@ -52,6 +52,7 @@ fn plan(
 ) -> Result<(Vec<Batch>, Exit), CliError> {
     let operations = args.operations.places(project.flow.config())?;
     let selection = Selection::new(context, &args.selection, &[], &[])?;
+    let prepared = project.prepared()?;
     context.follow(&project.workspace);
     let found = context.ask(&project.workspace, &selection, |facts, jobs| {
         let evaluation = project.flow.evaluation(facts)?;
@@ -62,12 +63,7 @@ fn plan(
     let mut exit = found.exit.or(context.report_problems(&problems));
     let mut planned = found_planned.planned;
     planned.truncate(args.limit.unwrap_or(usize::MAX));
-    let (batches, unusable) = batches(
-        &project.flow,
-        &project.prepared,
-        planned,
-        scheduler.elements_max(),
-    );
+    let (batches, unusable) = batches(&project.flow, &prepared, planned, scheduler.elements_max());
     for (planned, reason) in unusable {
         let name = &project.flow.config().operations[planned.operation].name;
         context

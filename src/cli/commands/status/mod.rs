@@ -9,6 +9,7 @@ use crate::catalog::{Facts, FactsError, Reader, Snapshot};
 use crate::cli::args::StatusArgs;
 use crate::cli::context::{Context, now};
 use crate::cli::error::{CliError, Exit};
+use crate::cli::loaded::Loaded;
 use crate::cli::selection::Selection;
 use crate::config::{PROJECT_FILE, ProjectConfig};
 use crate::report::Problem;
@@ -35,10 +36,11 @@ const FEW_JOBS: usize = 16;
 const ID_LEN_MIN: usize = 4;
 
 pub(in crate::cli) fn run(context: &Context<'_>, args: &StatusArgs) -> Result<Exit, CliError> {
-    let project = context.project()?;
-    let config = ProjectConfig::read(&project.root().join(PROJECT_FILE))?;
-    let workspace = project.workspace();
-    let flow = Flow::new(&workspace, Some(context.store(&workspace)), &config, MEMORY);
+    let Loaded {
+        workspace,
+        config,
+        flow,
+    } = Loaded::remembering(context, MEMORY)?;
     let is_plain = args.operations.operations.is_empty();
     let plan = Plan {
         flow: &flow,

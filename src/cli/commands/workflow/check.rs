@@ -3,37 +3,29 @@
 use crate::catalog::KeyName;
 use crate::cli::context::Context;
 use crate::cli::error::{CliError, Exit};
+use crate::cli::loaded::Loaded;
 use crate::cli::selection::{Selection, UnknownKey, unknown_keys};
-use crate::config::{PROJECT_FILE, ProjectConfig};
+use crate::config::ProjectConfig;
 use crate::filter::{Condition, Field, Filter, Space};
-use crate::workflow::{Finding, Flow, check_rendering, check_syntax};
+use crate::workflow::{Finding, check_rendering, check_syntax};
 use std::path::Path;
-use std::time::Duration;
 
 pub(super) fn run(context: &Context<'_>) -> Result<Exit, CliError> {
-    let project = context.project()?;
-    let path = project.root().join(PROJECT_FILE);
-    let config = ProjectConfig::read(&path)?;
+    let project = Loaded::new(context)?;
+    let (config, flow) = (&project.config, &project.flow);
     let mut findings = check_syntax(&config.workflow);
     let mut exit = Exit::Done;
     let mut unknown = Vec::new();
     if findings.is_empty() {
-        let workspace = project.workspace();
-        let flow = Flow::new(
-            &workspace,
-            Some(context.store(&workspace)),
-            &config,
-            Duration::ZERO,
-        );
-        let found = context.ask(&workspace, &Selection::default(), |facts, jobs| {
-            let rendering = check_rendering(&flow, &flow.evaluation(facts)?)?;
-            Ok((rendering, unknown_keys(facts, keys(&config), jobs)?))
+        let found = context.ask(&project.workspace, &Selection::default(), |facts, jobs| {
+            let rendering = check_rendering(flow, &flow.evaluation(facts)?)?;
+            Ok((rendering, unknown_keys(facts, keys(config), jobs)?))
         })?;
         (findings, unknown) = found.answer;
         exit = found.exit;
     }
     for finding in &findings {
-        report(context, &path, finding);
+        report(context, &project.config_path(), finding);
     }
     unknown
         .iter()

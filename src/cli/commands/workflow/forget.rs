@@ -1,9 +1,9 @@
 //! `sweepfs workflow forget`
 
 use crate::cli::args::WorkflowForgetArgs;
-use crate::cli::commands::run::Loaded;
 use crate::cli::context::Context;
 use crate::cli::error::{CliError, Exit};
+use crate::cli::loaded::Loaded;
 use crate::cli::operations::operation_named;
 use crate::report::with_causes;
 use crate::workflow::Forgotten;

@@ -3,12 +3,12 @@
 use crate::cli::args::WorkflowGraphArgs;
 use crate::cli::context::Context;
 use crate::cli::error::{CliError, Exit};
-use crate::config::{PROJECT_FILE, ProjectConfig};
+use crate::cli::loaded::Loaded;
 use crate::workflow::Graph;
 
 pub(super) fn run(context: &Context<'_>, args: &WorkflowGraphArgs) -> Result<Exit, CliError> {
-    let config = ProjectConfig::read(&context.project()?.root().join(PROJECT_FILE))?;
-    let graph = Graph::new(&config.workflow);
+    let project = Loaded::new(context)?;
+    let graph = Graph::new(project.flow.config());
     let text = match args.dot {
         true => graph.to_dot(),
         false => graph.to_text(),
