@@ -124,12 +124,7 @@ impl<'a> Execution<'a> {
     fn begin(&self) -> Result<Begun, NotBegun> {
         let workspace = self.runner.flow.workspace();
         let prepared = &self.runner.prepared[self.planned.operation];
-        let rendered = prepared.scope(workspace, self.planned).and_then(|scope| {
-            let rendered = prepared.render(&scope)?;
-            Ok((scope, rendered))
-        });
-        let failed = |error: &dyn std::error::Error| NotBegun::Failed(error.to_string());
-        let (scope, rendered) = match rendered {
+        let (scope, rendered) = match prepared.render(workspace, self.planned) {
             Ok(rendered) => rendered,
             Err(_) if self.is_gone() => return Err(NotBegun::Taken),
             Err(error) => return Err(NotBegun::Failed(with_causes(&error))),
@@ -143,7 +138,9 @@ impl<'a> Execution<'a> {
             return Err(NotBegun::Failed(reason));
         }
         let ledger = Ledger::open(workspace, &self.planned.id)?;
-        let (log, log_path) = self.open_log().map_err(|error| failed(&error))?;
+        let (log, log_path) = self
+            .open_log()
+            .map_err(|error| NotBegun::Failed(with_causes(&error)))?;
         let start = log.metadata().map_or(0, |metadata| metadata.len());
         let site = Site {
             ledger,

@@ -31,7 +31,7 @@ pub struct Prepared {
     config: OperationConfig,
     command: Template,
     resources: ResourceTemplates,
-    /// The hooks of the operation and those of all, in the order in which they are run.
+    /// The hooks of all operations and those of its own, in the order before an execution.
     pub(super) hooks: Vec<PreparedHooks>,
 }
 
@@ -127,35 +127,27 @@ impl Prepared {
         resources.map_err(|error| crate::report::with_causes(&error))
     }
 
-    /// Describes an execution; hooks are told more.
-    pub(super) fn scope(
+    /// Describes an execution, for hooks too, and says what it needs and runs.
+    pub(super) fn render(
         &self,
         workspace: &Workspace,
         planned: &Planned,
-    ) -> Result<Scope, RenderError> {
+    ) -> Result<(Scope, Rendered), RenderError> {
         let scope = scope(workspace, &self.config, planned)?;
         let resources = self.resources.render(&scope)?;
-        Ok(scope
+        let scope = scope
             .with("processes", resources.processes)
             .with("threads", resources.threads)
-            .with("gpus", resources.gpus))
-    }
-
-    pub(super) fn render(&self, scope: &Scope) -> Result<Rendered, RenderError> {
-        let resources = self.resources.render(scope)?;
-        let command = self.command.render_command(scope);
-        Ok(Rendered {
-            command: command.map_err(RenderError::Command)?,
-            resources,
-        })
+            .with("gpus", resources.gpus);
+        let command = self.command.render_command(&scope);
+        let command = command.map_err(RenderError::Command)?;
+        Ok((scope, Rendered { command, resources }))
     }
 
     /// Returns the command of an execution, or why there is none.
     pub fn command(&self, workspace: &Workspace, planned: &Planned) -> Result<String, String> {
-        let scope = self.scope(workspace, planned);
-        let rendered = scope.and_then(|scope| self.render(&scope));
-        match rendered {
-            Ok(rendered) => Ok(rendered.command),
+        match self.render(workspace, planned) {
+            Ok((_, rendered)) => Ok(rendered.command),
             Err(error) => Err(crate::report::with_causes(&error)),
         }
     }

@@ -3,9 +3,11 @@
 use super::Planned;
 use crate::config::OperationConfig;
 use crate::fsx::Dir;
+use crate::pyjson::Object;
 use crate::statepoint::JobId;
 use crate::template::Scope;
 use crate::workspace::{Workspace, WorkspaceError};
+use std::sync::Arc;
 
 /// Why an execution cannot be described.
 #[derive(Debug, thiserror::Error)]
@@ -46,25 +48,19 @@ pub(in crate::workflow) fn scope(
     Ok(scope.with("jobs", jobs))
 }
 
-type Job = (
-    Scope,
-    std::sync::Arc<crate::pyjson::Object>,
-    std::sync::Arc<crate::pyjson::Object>,
-);
+/// What templates know of a job, its state point and its document.
+type Job = (Scope, Arc<Object>, Arc<Object>);
 
 fn job(workspace: &Workspace, dir: &Dir, id: &JobId) -> Result<Job, ScopeError> {
     let statepoint = workspace.statepoint(id)?;
     let document = workspace.read_document(dir, id)?;
     let document = document.map(|(document, _)| document).unwrap_or_default();
-    let (statepoint, document) = (
-        std::sync::Arc::new(statepoint.object().clone()),
-        std::sync::Arc::new(document),
-    );
+    let (statepoint, document) = (Arc::new(statepoint.object().clone()), Arc::new(document));
     let path = workspace.job_dir(id);
     let scope = Scope::new()
         .with("id", id.to_string().as_str())
         .with("dir", path.to_str().ok_or(ScopeError::Path)?)
-        .with("sp", std::sync::Arc::clone(&statepoint))
-        .with("doc", std::sync::Arc::clone(&document));
+        .with("sp", Arc::clone(&statepoint))
+        .with("doc", Arc::clone(&document));
     Ok((scope, statepoint, document))
 }
