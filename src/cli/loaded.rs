@@ -4,7 +4,7 @@ use super::context::Context;
 use super::error::CliError;
 use super::selection::{Selection, SelectionArgs};
 use crate::config::{PROJECT_FILE, ProjectConfig};
-use crate::workflow::{Flow, Planned, Prepared, Units, aggregate_id};
+use crate::workflow::{Clusters, Flow, Planned, Prepared, Units, aggregate_id};
 use crate::workspace::Workspace;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -33,6 +33,11 @@ impl Loaded {
             workspace,
             config,
         })
+    }
+
+    /// Returns the clusters that it can be sent to.
+    pub(super) fn clusters(&self, context: &Context<'_>) -> Result<Clusters, CliError> {
+        context.clusters(&self.workspace, &self.config)
     }
 
     /// Returns the path of the settings.

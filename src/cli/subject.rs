@@ -41,9 +41,11 @@ impl Subject {
         operation: &str,
         target: &str,
     ) -> Result<Self, CliError> {
+        let project = Loaded::new(context)?;
+        let clusters = project.clusters(context)?;
         let Loaded {
             workspace, flow, ..
-        } = Loaded::new(context)?;
+        } = project;
         let operation = operation_named(flow.config(), operation)?;
         let target = match target.starts_with("agg-") {
             true => Target::Aggregate(target.to_owned()),
@@ -54,7 +56,7 @@ impl Subject {
                 Target::Job(*ids.first().ok_or_else(none)?)
             }
         };
-        context.follow(&workspace);
+        context.follow(&workspace, &clusters);
         Ok(Self {
             flow,
             workspace,

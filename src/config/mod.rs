@@ -1,10 +1,12 @@
 //! Settings in files, as typed values that know where they came from.
 
+mod clusters;
 mod operations;
 mod project;
 mod signac;
 mod source;
 
+pub use clusters::{ClusterConfig, CustomConfig, PartitionConfig, SchedulerKind};
 pub use operations::{
     Aggregation, Hooks, OperationConfig, Resources, RunDirectory, SortKey, WorkflowConfig,
 };

@@ -1,10 +1,13 @@
 //! What a batch system offers, and its backends. They know scripts and batch ids, not jobs.
 
+mod command;
+mod script;
 mod slurm;
 
+pub use script::script;
 pub use slurm::Slurm;
 
-use crate::template::TemplateError;
+use crate::template::Scope;
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 use std::ffi::OsString;
@@ -26,6 +29,13 @@ pub struct Needs {
     pub walltime_s: Option<u64>,
 }
 
+impl Needs {
+    /// Returns the cores of all processes together.
+    pub fn cores(&self) -> u32 {
+        self.processes.saturating_mul(self.threads)
+    }
+}
+
 /// An array of batch jobs that is to be submitted.
 #[derive(Clone, Copy, Debug)]
 pub struct Order<'a> {
@@ -39,8 +49,16 @@ pub struct Order<'a> {
     pub needs: Needs,
     /// Who pays.
     pub account: Option<&'a str>,
-    /// Where it runs.
+    /// Where it runs: a partition, or a queue.
     pub partition: Option<&'a str>,
+    /// More options of the scheduler, as they stand in its scripts.
+    pub options: &'a [String],
+    /// The arrays that must have ended, well or not, before it begins; by their ids.
+    pub after: &'a [String],
+    /// Whether it waits until it is released.
+    pub is_held: bool,
+    /// Lines for the shell before all else.
+    pub setup: &'a str,
     /// The program that an element runs: with `-C`, the project, `batch`, and three words for the
     /// name, the element's number and the id of the array.
     pub program: &'a str,
@@ -48,20 +66,76 @@ pub struct Order<'a> {
     pub project: &'a str,
 }
 
+/// What a scheduler calls an array, and its elements.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ArrayId {
+    /// The array.
+    pub id: String,
+    /// An element is called by this, then by its number counted from `first`, then by `suffix`.
+    pub prefix: String,
+    /// The number of the first element; `None` if there is but one, which has no number.
+    pub first: Option<u32>,
+    /// What stands behind the number.
+    pub suffix: String,
+}
+
+impl ArrayId {
+    /// Elements are called `PREFIX` and a number, which counts from `first`.
+    pub fn new(id: &str, prefix: impl Into<String>, first: u32) -> Self {
+        Self {
+            id: id.to_owned(),
+            prefix: prefix.into(),
+            first: Some(first),
+            suffix: String::new(),
+        }
+    }
+
+    /// Has something behind the number.
+    #[must_use]
+    pub fn with_suffix(self, suffix: impl Into<String>) -> Self {
+        Self {
+            suffix: suffix.into(),
+            ..self
+        }
+    }
+
+    /// The only element is called as the array is.
+    pub fn single(id: &str) -> Self {
+        Self {
+            id: id.to_owned(),
+            prefix: id.to_owned(),
+            first: None,
+            suffix: String::new(),
+        }
+    }
+
+    /// Returns the id of an element, which counts from 0.
+    pub fn element(&self, element: u32) -> String {
+        match self.first {
+            Some(first) => format!("{}{}{}", self.prefix, first + element, self.suffix),
+            None => self.prefix.clone(),
+        }
+    }
+}
+
 /// An array of batch jobs that was submitted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Array {
     /// What the scheduler calls it.
-    pub id: String,
+    pub id: ArrayId,
     /// Its name.
     pub name: String,
     /// The elements that matter.
     pub elements: Vec<u32>,
 }
 
-/// Returns the id of an element.
-pub fn element_id(array: &str, element: u32) -> String {
-    format!("{array}_{element}")
+impl Array {
+    /// Returns the ids of its elements.
+    pub fn element_ids(&self) -> impl Iterator<Item = String> {
+        self.elements
+            .iter()
+            .map(|element| self.id.element(*element))
+    }
 }
 
 /// How a batch job ended.
@@ -86,8 +160,10 @@ pub enum Verdict {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Seen {
-    /// It waits, for this reason.
+    /// It waits, for this reason, which may be empty.
     Queued(String),
+    /// It waits until it is released.
+    Held,
     /// It runs, or is coming to an end in this way.
     Active(Option<Verdict>),
     /// It has ended, in the scheduler's words.
@@ -113,19 +189,18 @@ impl fmt::Display for Trouble {
 impl std::error::Error for Trouble {}
 
 /// A batch system.
-pub trait Scheduler: fmt::Debug + Sync {
+pub trait Scheduler: fmt::Debug + Send + Sync {
     /// Returns its name.
     fn name(&self) -> &'static str;
 
     /// Returns how many elements an array may have.
     fn elements_max(&self) -> u32;
 
-    /// Writes the script of an array.
-    ///
-    /// # Errors
-    ///
-    /// Fails if something in the order cannot stand in it.
-    fn script(&self, order: &Order<'_>) -> Result<String, TemplateError>;
+    /// Returns the template of its scripts, with the blocks `header`, `setup` and `body`.
+    fn template(&self) -> &str;
+
+    /// Adds what only its own template knows of an order to what all templates know.
+    fn words(&self, order: &Order<'_>, common: Scope) -> Scope;
 
     /// Returns the command that submits a script. What it prints goes to a directory, a file per
     /// element.
@@ -137,6 +212,9 @@ pub trait Scheduler: fmt::Debug + Sync {
     ///
     /// Fails if it does not say an id; whether the array was submitted then tells [`Self::find`].
     fn submit(&self, command: &[OsString]) -> Result<String, Trouble>;
+
+    /// Returns what the elements of an array are called. It asks nobody.
+    fn array_id(&self, id: &str) -> ArrayId;
 
     /// Returns the id of the array of that name, if there is one.
     ///
@@ -155,4 +233,19 @@ pub trait Scheduler: fmt::Debug + Sync {
     ///
     /// Fails if the scheduler does not do it.
     fn cancel(&self, ids: &[String]) -> Result<(), Trouble>;
+
+    /// Lets batch jobs that wait go on waiting until they are released, by the ids of elements.
+    /// Those that have begun or ended are no error.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the scheduler does not do it.
+    fn hold(&self, ids: &[String]) -> Result<(), Trouble>;
+
+    /// Lets those that are held begin.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the scheduler does not do it.
+    fn release(&self, ids: &[String]) -> Result<(), Trouble>;
 }

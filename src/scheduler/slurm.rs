@@ -1,19 +1,12 @@
 //! Slurm.
 
-use super::{Array, Order, Scheduler, Seen, States, Trouble, Verdict, element_id};
-use crate::exec::{self, ExecError, Finished};
-use crate::report::{harmless, with_causes};
-use crate::template::{Scope, Template, TemplateError};
+use super::command::{Commands, names_nothing, succeeded};
+use super::{Array, ArrayId, Order, Scheduler, Seen, States, Trouble, Verdict};
+use crate::exec::ExecError;
+use crate::template::Scope;
 use std::collections::{HashMap, HashSet};
 use std::ffi::{OsStr, OsString};
 use std::path::Path;
-use std::time::Duration;
-
-/// A question that takes longer has hung; a controller that is gone takes about that long to notice.
-const ASKING_MAX: Duration = Duration::from_secs(30);
-
-/// A change is given more time.
-const CHANGING_MAX: Duration = Duration::from_secs(120);
 
 /// The largest array of a Slurm whose settings are unknown.
 const ELEMENTS_MAX: u32 = 1000;
@@ -21,50 +14,79 @@ const ELEMENTS_MAX: u32 = 1000;
 /// The kernel takes arguments of up to 128 KiB each.
 const ARGUMENT_BYTES_MAX: usize = 100_000;
 
-/// So many batch jobs are cancelled by one command.
-const CANCELLED_AT_ONCE: usize = 1000;
+/// So many batch jobs are named to one command.
+const NAMED_AT_ONCE: usize = 1000;
 
-/// More of what a command says is not repeated.
-const MESSAGE_LEN_MAX: usize = 300;
-
-const SCRIPT: &str = r#"#!/bin/bash
+const TEMPLATE: &str = r#"#!/bin/bash
+{% block header %}
 #SBATCH --job-name={{ name }}
 #SBATCH --array={{ array }}
 #SBATCH --no-requeue
 #SBATCH --ntasks={{ processes }}
 #SBATCH --cpus-per-task={{ threads }}
-{% if gpus > 0 %}#SBATCH --gpus={{ gpus }}
-{% endif %}{% if memory %}#SBATCH --mem={{ memory }}
-{% endif %}{% if time %}#SBATCH --time={{ time }}
-{% endif %}{% if account %}#SBATCH --account={{ account }}
-{% endif %}{% if partition %}#SBATCH --partition={{ partition }}
+{% if gpus > 0 %}
+#SBATCH --gpus={{ gpus }}
 {% endif %}
+{% if memory %}
+#SBATCH --mem={{ memory }}
+{% endif %}
+{% if time %}
+#SBATCH --time={{ time }}
+{% endif %}
+{% if account %}
+#SBATCH --account={{ account }}
+{% endif %}
+{% if partition %}
+#SBATCH --partition={{ partition }}
+{% endif %}
+{% if dependency %}
+#SBATCH --dependency={{ dependency }}
+{% endif %}
+{% if hold %}
+#SBATCH --hold
+{% endif %}
+{% for option in options %}
+#SBATCH {{ option.text | raw }}
+{% endfor %}
+{% endblock %}
+
+{% block setup %}
+{% if setup %}
+{{ setup | raw }}
+{% endif %}
+{% endblock %}
+{% block body %}
 exec {{ program }} -C {{ project }} batch {{ name }} "$SLURM_ARRAY_TASK_ID" "$SLURM_ARRAY_JOB_ID"
+{% endblock %}
 "#;
 
-/// Variables with which users change what the commands print or ask for, none of which may change
-/// what we read.
-const UNSET: &[&str] = &[
-    "SBATCH_ARRAY_INX",
-    "SBATCH_JOB_NAME",
-    "SBATCH_OUTPUT",
-    "SBATCH_REQUEUE",
-    "SBATCH_WAIT",
-    "SQUEUE_ACCOUNT",
-    "SQUEUE_ARRAY",
-    "SQUEUE_FORMAT",
-    "SQUEUE_FORMAT2",
-    "SQUEUE_LICENSES",
-    "SQUEUE_NAMES",
-    "SQUEUE_PARTITION",
-    "SQUEUE_PRIORITY",
-    "SQUEUE_QOS",
-    "SQUEUE_SORT",
-    "SQUEUE_STATES",
-    "SQUEUE_USERS",
-    "SACCT_FEDERATION",
-    "SACCT_FORMAT",
-];
+/// Some variables change what the commands print or ask for.
+const COMMANDS: Commands = Commands {
+    env: &[
+        ("SLURM_BITSTR_LEN", Some("0")),
+        ("SBATCH_ARRAY_INX", None),
+        ("SBATCH_DEPENDENCY", None),
+        ("SBATCH_HOLD", None),
+        ("SBATCH_JOB_NAME", None),
+        ("SBATCH_OUTPUT", None),
+        ("SBATCH_REQUEUE", None),
+        ("SBATCH_WAIT", None),
+        ("SQUEUE_ACCOUNT", None),
+        ("SQUEUE_ARRAY", None),
+        ("SQUEUE_FORMAT", None),
+        ("SQUEUE_FORMAT2", None),
+        ("SQUEUE_LICENSES", None),
+        ("SQUEUE_NAMES", None),
+        ("SQUEUE_PARTITION", None),
+        ("SQUEUE_PRIORITY", None),
+        ("SQUEUE_QOS", None),
+        ("SQUEUE_SORT", None),
+        ("SQUEUE_STATES", None),
+        ("SQUEUE_USERS", None),
+        ("SACCT_FEDERATION", None),
+        ("SACCT_FORMAT", None),
+    ],
+};
 
 /// Slurm, through its commands.
 #[derive(Clone, Copy, Debug, Default)]
@@ -76,35 +98,34 @@ impl Scheduler for Slurm {
     }
 
     fn elements_max(&self) -> u32 {
-        let config = ask("scontrol", &["show".into(), "config".into()]);
+        let config = COMMANDS.ask("scontrol", &["show", "config"]);
         let config = config.ok().filter(|config| config.success);
         config
             .and_then(|config| array_size_max(&config.stdout))
             .unwrap_or(ELEMENTS_MAX)
     }
 
-    fn script(&self, order: &Order<'_>) -> Result<String, TemplateError> {
+    fn template(&self) -> &str {
+        TEMPLATE
+    }
+
+    fn words(&self, order: &Order<'_>, common: Scope) -> Scope {
         let at_once = order.at_once.map(|n| format!("%{n}")).unwrap_or_default();
         let array = format!("0-{}{at_once}", order.n_elements.saturating_sub(1));
-        let scope = Scope::new()
-            .with("name", order.name)
+        let needs = order.needs;
+        let after = match order.after {
+            [] => String::new(),
+            ids => format!("afterany:{}", ids.join(":")),
+        };
+        common
             .with("array", array)
-            .with("processes", order.needs.processes)
-            .with("threads", order.needs.threads)
-            .with("gpus", order.needs.gpus)
+            .with("dependency", after)
+            .with("hold", order.is_held)
             .with(
                 "memory",
-                order.needs.memory_bytes.map(megabytes).unwrap_or_default(),
+                needs.memory_bytes.map(megabytes).unwrap_or_default(),
             )
-            .with(
-                "time",
-                order.needs.walltime_s.map(clock).unwrap_or_default(),
-            )
-            .with("account", order.account.unwrap_or_default())
-            .with("partition", order.partition.unwrap_or_default())
-            .with("program", order.program)
-            .with("project", order.project);
-        Template::parse(SCRIPT)?.render_command(&scope)
+            .with("time", needs.walltime_s.map(clock).unwrap_or_default())
     }
 
     fn command(&self, script: &Path, dir: &Path, logs: &Path) -> Vec<OsString> {
@@ -124,15 +145,12 @@ impl Scheduler for Slurm {
     }
 
     fn submit(&self, command: &[OsString]) -> Result<String, Trouble> {
-        let Some((program, args)) = command.split_first() else {
-            return Err(Trouble("there is no command".to_owned()));
-        };
-        let program = program.to_string_lossy();
-        let finished = succeeded(&program, ask(&program, args))?;
-        submitted_id(&finished.stdout).ok_or_else(|| {
-            let said = harmless(finished.stdout.trim());
-            Trouble(format!("`sbatch` names no batch job: {said}"))
-        })
+        let finished = COMMANDS.submit(command)?;
+        submitted_id(&finished.stdout).ok_or_else(|| names_nothing("sbatch", &finished))
+    }
+
+    fn array_id(&self, id: &str) -> ArrayId {
+        ArrayId::new(id, format!("{id}_"), 0)
     }
 
     fn find(&self, name: &str) -> Result<Option<String>, Trouble> {
@@ -142,7 +160,7 @@ impl Scheduler for Slurm {
     }
 
     fn poll(&self, arrays: &[Array]) -> (States, Option<Trouble>) {
-        let ids: Vec<&str> = arrays.iter().map(|array| array.id.as_str()).collect();
+        let ids: Vec<&str> = arrays.iter().map(|array| array.id.id.as_str()).collect();
         let list = ids.join(",");
         // A list of one id that is unknown is an error; of a longer one, what is known is shown.
         let which = match list.len() > ARGUMENT_BYTES_MAX {
@@ -170,64 +188,69 @@ impl Scheduler for Slurm {
             Err(trouble) => return (states, Some(trouble)),
         }
         for array in missing {
-            for element in &array.elements {
-                states
-                    .entry(element_id(&array.id, *element))
-                    .or_insert(Seen::Gone);
+            for id in array.element_ids() {
+                states.entry(id).or_insert(Seen::Gone);
             }
         }
         (states, None)
     }
 
     fn cancel(&self, ids: &[String]) -> Result<(), Trouble> {
-        for some in ids.chunks(CANCELLED_AT_ONCE) {
-            let args: Vec<_> = some.iter().map(OsString::from).collect();
-            succeeded("scancel", ask("scancel", &args))?;
+        for some in ids.chunks(NAMED_AT_ONCE) {
+            succeeded("scancel", COMMANDS.change("scancel", some))?;
         }
         Ok(())
     }
+
+    fn hold(&self, ids: &[String]) -> Result<(), Trouble> {
+        control("hold", ids)
+    }
+
+    fn release(&self, ids: &[String]) -> Result<(), Trouble> {
+        control("release", ids)
+    }
+}
+
+/// Changes whether batch jobs are held. One that has begun or ended is told as an error, but does
+/// not keep `scontrol` from the others.
+fn control(verb: &str, ids: &[String]) -> Result<(), Trouble> {
+    const NO_ERRORS: [&str; 4] = [
+        "Invalid job id specified",
+        "Job has already finished",
+        "Job/step already completing or completed",
+        "Job is no longer pending execution",
+    ];
+    for some in ids.chunks(NAMED_AT_ONCE) {
+        let args = [verb.to_owned(), some.join(",")];
+        let finished = COMMANDS.change("scontrol", &args);
+        if let Ok(finished) = &finished {
+            let mut lines = finished
+                .stderr
+                .lines()
+                .filter(|line| !line.trim().is_empty());
+            if lines.all(|line| NO_ERRORS.iter().any(|known| line.contains(known))) {
+                continue;
+            }
+        }
+        succeeded("scontrol", finished)?;
+    }
+    Ok(())
 }
 
 fn is_any_missing(array: &Array, states: &States) -> bool {
-    let mut elements = array.elements.iter();
-    elements.any(|element| !states.contains_key(&element_id(&array.id, *element)))
-}
-
-fn ask(program: &str, args: &[OsString]) -> Result<Finished, ExecError> {
-    let mut env = vec![("LC_ALL", Some("C")), ("SLURM_BITSTR_LEN", Some("0"))];
-    env.extend(UNSET.iter().map(|name| (*name, None)));
-    let args: Vec<_> = args.iter().map(OsString::as_os_str).collect();
-    let limit = match program {
-        "sbatch" | "scancel" => CHANGING_MAX,
-        _ => ASKING_MAX,
-    };
-    exec::run_with(Path::new(program), &args, &env, limit)
-}
-
-/// Returns what a program said, if it ended well.
-fn succeeded(program: &str, finished: Result<Finished, ExecError>) -> Result<Finished, Trouble> {
-    let finished = finished.map_err(|error| Trouble(with_causes(&error)))?;
-    if finished.success {
-        return Ok(finished);
-    }
-    let lines: Vec<_> = finished.stderr.trim().lines().collect();
-    let said = harmless(lines.join("; "));
-    let said: String = said.chars().take(MESSAGE_LEN_MAX).collect();
-    Err(Trouble(format!("`{program}` failed: {said}")))
+    array.element_ids().any(|id| !states.contains_key(&id))
 }
 
 /// Asks for batch jobs in the queue, and for those that have left it a short time ago.
 fn queue(which: &[String]) -> Result<Vec<Line>, Trouble> {
-    let mut args: Vec<OsString> = [
+    let mut args = vec![
         "--noheader",
         "--array",
         "--states=all",
         "--format=%i|%T|%r|%j",
-    ]
-    .map(OsString::from)
-    .to_vec();
-    args.extend(which.iter().map(OsString::from));
-    match ask("squeue", &args) {
+    ];
+    args.extend(which.iter().map(String::as_str));
+    match COMMANDS.ask("squeue", &args) {
         Ok(finished) if finished.stderr.contains("Invalid job id") => Ok(Vec::new()),
         finished => Ok(lines(&succeeded("squeue", finished)?.stdout)),
     }
@@ -235,9 +258,9 @@ fn queue(which: &[String]) -> Result<Vec<Line>, Trouble> {
 
 /// Asks the accounting for arrays; nothing is known there if there is none.
 fn accounted(arrays: &[&Array]) -> Result<Vec<Line>, Trouble> {
-    let ids: Vec<_> = arrays.iter().map(|array| array.id.as_str()).collect();
+    let ids: Vec<_> = arrays.iter().map(|array| array.id.id.as_str()).collect();
     let mut found = Vec::new();
-    for some in ids.chunks(CANCELLED_AT_ONCE) {
+    for some in ids.chunks(NAMED_AT_ONCE) {
         let list = format!("--jobs={}", some.join(","));
         let args = [
             "-n",
@@ -246,7 +269,7 @@ fn accounted(arrays: &[&Array]) -> Result<Vec<Line>, Trouble> {
             "--format=JobID,State,ExitCode,JobName",
             &list,
         ];
-        let finished = match ask("sacct", &args.map(OsString::from)) {
+        let finished = match COMMANDS.ask("sacct", &args) {
             Ok(finished) if finished.stderr.contains("accounting storage is disabled") => {
                 return Ok(Vec::new());
             }
@@ -313,28 +336,28 @@ fn elements_of(id: &str) -> Option<(&str, Vec<u32>)> {
 /// Puts what is said in the words of all schedulers. An id with another name is that of another
 /// cluster, which has begun to count anew.
 fn seen(arrays: &[Array], lines: &[Line]) -> States {
-    let names: HashMap<_, _> = arrays
-        .iter()
-        .map(|array| (&array.id, &array.name))
-        .collect();
+    let by_id: HashMap<_, _> = arrays.iter().map(|array| (&array.id.id, array)).collect();
     let wanted: HashSet<_> = arrays
         .iter()
-        .flat_map(|array| array.elements.iter().map(|element| (&array.id, *element)))
+        .flat_map(|array| {
+            array
+                .elements
+                .iter()
+                .map(|element| (&array.id.id, *element))
+        })
         .collect();
     let mut states = States::new();
-    for line in lines
-        .iter()
-        .filter(|line| names.get(&line.array) == Some(&&line.name))
-    {
+    for line in lines {
+        let array = by_id.get(&line.array);
+        let Some(array) = array.filter(|array| array.name == line.name) else {
+            continue;
+        };
         let Some(state) = state_of(&line.state, &line.detail) else {
             continue;
         };
-        let elements = line
-            .elements
-            .iter()
-            .filter(|element| wanted.contains(&(&line.array, **element)));
-        for element in elements {
-            states.insert(element_id(&line.array, *element), state.clone());
+        let elements = line.elements.iter();
+        for element in elements.filter(|element| wanted.contains(&(&line.array, **element))) {
+            states.insert(array.id.element(*element), state.clone());
         }
     }
     states
@@ -343,8 +366,12 @@ fn seen(arrays: &[Array], lines: &[Line]) -> States {
 /// Returns what a state means; `None` if it is one that we do not know, which says nothing.
 fn state_of(state: &str, detail: &str) -> Option<Seen> {
     let verdict = match state {
-        "PENDING" | "CONFIGURING" | "REQUEUED" | "REQUEUE_FED" | "REQUEUE_HOLD"
-        | "RESV_DEL_HOLD" | "SPECIAL_EXIT" => return Some(Seen::Queued(detail.to_owned())),
+        "PENDING" if detail.starts_with("JobHeld") => return Some(Seen::Held),
+        "REQUEUE_HOLD" | "RESV_DEL_HOLD" | "SPECIAL_EXIT" => return Some(Seen::Held),
+        "PENDING" | "CONFIGURING" | "REQUEUED" | "REQUEUE_FED" => {
+            let why = if detail == "None" { "" } else { detail };
+            return Some(Seen::Queued(why.to_owned()));
+        }
         "RUNNING" | "SUSPENDED" | "STOPPED" | "SIGNALING" | "STAGE_OUT" | "RESIZING" => {
             return Some(Seen::Active(None));
         }
@@ -405,12 +432,12 @@ fn clock(time_s: u64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Needs;
+    use super::super::{Needs, script};
     use super::*;
 
     fn array(id: &str, name: &str, n: u32) -> Array {
         Array {
-            id: id.to_owned(),
+            id: Slurm.array_id(id),
             name: name.to_owned(),
             elements: (0..n).collect(),
         }
@@ -464,9 +491,9 @@ mod tests {
             \n";
         let arrays = [array("7", "fly-1", 10), array("8", "fly-2", 1)];
         let states = seen(&arrays, &lines(said));
-        let state = |element| states.get(&element_id("7", element)).cloned();
+        let state = |element| states.get(&format!("7_{element}")).cloned();
         assert_eq!(state(0), Some(Seen::Active(None)));
-        assert_eq!(state(1), Some(Seen::Queued("JobHeldUser".into())));
+        assert_eq!(state(1), Some(Seen::Held));
         assert_eq!(state(2), Some(Seen::Active(Some(Verdict::TimedOut))));
         let failed = Seen::Ended(Verdict::Failed, "FAILED (NonZeroExitCode)".into());
         assert_eq!(state(3), Some(failed));
@@ -484,7 +511,7 @@ mod tests {
         let said = "7_0|COMPLETED|0:0|fly-1\n7_1|CANCELLED by 0|0:0|fly-1\n7_2|OUT_OF_ME+|0:125|fly-1\n\
             7_3|NODE_FAIL|0:0|fly-1\n7_4|FAILED|3:0|fly-1\n7_5|OUT_OF_MEMORY|0:125|fly-1\n";
         let states = seen(&[array("7", "fly-1", 9)], &lines(said));
-        let verdict = |element| match states.get(&element_id("7", element)) {
+        let verdict = |element| match states.get(&format!("7_{element}")) {
             Some(Seen::Ended(verdict, words)) => Some((*verdict, words.as_str())),
             _ => None,
         };
@@ -523,10 +550,14 @@ mod tests {
             needs,
             account: Some("o'neill; rm"),
             partition: Some("gpu"),
+            options: &["--constraint=a100".into(), "--mail-type=END".into()],
+            after: &["4".into(), "5".into()],
+            is_held: true,
+            setup: "module load gcc",
             program: "/opt/my tools/sweepfs",
             project: "/data/a b'c",
         };
-        let script = Slurm.script(&order).expect("a script");
+        let script = script(&Slurm, &order, None).expect("a script");
         let expected = r#"#!/bin/bash
 #SBATCH --job-name=fly-1
 #SBATCH --array=0-199%5
@@ -538,13 +569,17 @@ mod tests {
 #SBATCH --time=1-12:00:01
 #SBATCH --account='o'\''neill; rm'
 #SBATCH --partition=gpu
+#SBATCH --dependency=afterany:4:5
+#SBATCH --hold
+#SBATCH --constraint=a100
+#SBATCH --mail-type=END
 
+module load gcc
 exec '/opt/my tools/sweepfs' -C '/data/a b'\''c' batch fly-1 "$SLURM_ARRAY_TASK_ID" "$SLURM_ARRAY_JOB_ID"
 "#;
         assert_eq!(script.trim_end(), expected.trim_end());
         let account = Some("two\nlines");
-        Slurm
-            .script(&Order { account, ..order })
+        super::super::script(&Slurm, &Order { account, ..order }, None)
             .expect_err("no line of an option");
     }
 

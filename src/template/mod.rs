@@ -11,6 +11,7 @@ mod values;
 pub use error::TemplateError;
 pub use scope::{Item, Scope};
 
+use minijinja::syntax::SyntaxConfig;
 use minijinja::value::{Kwargs, ValueKind};
 use minijinja::{AutoEscape, Environment, ErrorKind, Output, State, UndefinedBehavior, Value};
 use scope::{Dict, Missing};
@@ -19,6 +20,9 @@ use values::{Joined, Raw, text_of};
 
 /// Stands before and after what was printed of a value; no text of a template holds it.
 const MARK: char = '\0';
+
+/// What a template calls the one that it extends.
+const BASE: &str = "base.sh";
 
 /// A template that was read, and can be rendered many times.
 #[derive(Clone, Debug)]
@@ -34,12 +38,30 @@ impl Template {
     ///
     /// Fails if the syntax is wrong.
     pub fn parse(text: &str) -> Result<Self, TemplateError> {
+        Self::add(environment(), text)
+    }
+
+    /// Reads a template of several lines that may extend another one, which it calls `base.sh`. A
+    /// line of its own for a block leaves no empty line.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the syntax of one of them is wrong.
+    pub fn parse_extending(text: &str, base: &str) -> Result<Self, TemplateError> {
+        let mut environment = environment();
+        environment.set_syntax(whole_lines());
+        environment
+            .add_template_owned(BASE, base.to_owned())
+            .map_err(|error| TemplateError::of(&error, base.lines().count()))?;
+        Self::add(environment, text)
+    }
+
+    fn add(mut environment: Environment<'static>, text: &str) -> Result<Self, TemplateError> {
         let n_lines = text.lines().count();
         if let Some(at) = text.find(MARK) {
             let line = 1 + text[..at].matches('\n').count();
             return Err(TemplateError::new("the template holds NUL").at(line, n_lines));
         }
-        let mut environment = environment();
         environment
             .add_template_owned("", text.to_owned())
             .map_err(|error| TemplateError::of(&error, n_lines))?;
@@ -92,6 +114,13 @@ impl Template {
             }
         })
     }
+}
+
+/// Blocks that stand on lines of their own leave no empty ones.
+fn whole_lines() -> SyntaxConfig {
+    let mut syntax = SyntaxConfig::builder();
+    syntax.trim_blocks(true).lstrip_blocks(true);
+    syntax.build().unwrap_or_default()
 }
 
 /// Returns what all templates know.

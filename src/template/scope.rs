@@ -65,6 +65,12 @@ impl From<i64> for Item {
     }
 }
 
+impl From<bool> for Item {
+    fn from(is: bool) -> Self {
+        Self::Value(pyjson::Value::Bool(is))
+    }
+}
+
 impl From<u32> for Item {
     fn from(number: u32) -> Self {
         i64::from(number).into()

@@ -24,8 +24,8 @@ mod summary;
 mod units;
 
 pub use batch::{
-    Batch, BatchCost, BatchLine, BatchTask, Bundle, Followed, SendError, Sent, Submitter, batches,
-    cancel, follow,
+    Batch, BatchCost, BatchLine, BatchTask, Bundle, Cluster, Clusters, Followed, SendError, Sent,
+    Submitter, batches, cancel, follow,
 };
 pub use check::{Finding, check_rendering, check_syntax};
 pub use evaluate::{Evaluation, OperationStates};

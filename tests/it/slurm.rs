@@ -1,148 +1,16 @@
 //! Submitting to a real Slurm, and to programs that answer like an odd one.
 
-use crate::support::env::{Env, Ran, write_job};
+use crate::support::batch::{Nowhere, Project, operation};
 use crate::support::mounted::kill;
 use crate::support::slurm::Slurm;
 use crate::support::wait_until;
 use serde_json::Value;
 use std::fs;
 use std::path::PathBuf;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-/// A project of jobs `{"a": 0}`, `{"a": 1}`, … with a workflow, and where it is submitted to.
-struct Project {
-    // Stopped before its directory is removed.
-    slurm: Option<Slurm>,
-    env: Env,
-    root: PathBuf,
-    jobs: Vec<PathBuf>,
-    /// Stands before all other programs, if it is there.
-    bin: PathBuf,
-}
-
-impl Project {
-    /// A project with a Slurm, unless there is none.
-    fn with_slurm(n_jobs: u32, config: &str) -> Option<Self> {
-        let mut project = Self::new(n_jobs, config);
-        project.slurm = Some(Slurm::up(&project.env)?);
-        Some(project)
-    }
-
-    fn new(n_jobs: u32, config: &str) -> Self {
-        let env = Env::new();
-        let root = env.project("a b'c");
-        fs::write(root.join("sweepfs.toml"), config).unwrap();
-        let bin = env.path().join("bin");
-        fs::create_dir(&bin).unwrap();
-        let mut project = Self {
-            slurm: None,
-            env,
-            root,
-            jobs: Vec::new(),
-            bin,
-        };
-        project.add_jobs(n_jobs);
-        project
-    }
-
-    fn add_jobs(&mut self, n: u32) {
-        for _ in 0..n {
-            let a = self.jobs.len();
-            self.jobs
-                .push(write_job(&self.root, &format!("{{\"a\": {a}}}")));
-        }
-    }
-
-    fn command(&self, args: &[&str]) -> Command {
-        let mut command = self.env.command(&self.root, args);
-        let path = std::env::var("PATH").unwrap();
-        command.env("PATH", format!("{}:{path}", self.bin.display()));
-        command.env("SWEEPFS_POLL_SECONDS", "0");
-        if let Some(slurm) = &self.slurm {
-            command.env("SLURM_CONF", slurm.conf());
-        }
-        command
-    }
-
-    fn run(&self, args: &[&str]) -> Ran {
-        Ran::of(self.command(args))
-    }
-
-    /// Puts a program in the place of another one. Not in this process: a file that is open for
-    /// writing, be it in a child that another test is just starting, cannot be run.
-    fn fake(&self, name: &str, script: &str) {
-        let text = self.env.path().join("script");
-        fs::write(&text, format!("#!/bin/bash\n{script}\n")).unwrap();
-        let mut install = Command::new("install");
-        install
-            .args(["-m", "755"])
-            .arg(text)
-            .arg(self.bin.join(name));
-        assert!(install.status().unwrap().success());
-    }
-
-    fn record(&self, job: usize, operation: &str) -> Value {
-        let text = fs::read_to_string(self.jobs[job].join("sweepfs_flow.json"));
-        let sidecar: Value = serde_json::from_str(&text.unwrap_or_else(|_| "{}".into())).unwrap();
-        sidecar["operations"][operation].clone()
-    }
-
-    fn state(&self, job: usize, operation: &str) -> String {
-        let record = self.record(job, operation);
-        record["state"].as_str().unwrap_or_default().to_owned()
-    }
-
-    fn reason(&self, job: usize, operation: &str) -> String {
-        let record = self.record(job, operation);
-        record["reason"].as_str().unwrap_or_default().to_owned()
-    }
-
-    /// How often a job's command was begun, which says so itself.
-    fn n_begun(&self, job: usize) -> usize {
-        let text = fs::read_to_string(self.jobs[job].join("begun")).unwrap_or_default();
-        text.lines().count()
-    }
-
-    /// The notes of submissions whose ids are not recorded yet.
-    fn unrecorded(&self) -> Vec<PathBuf> {
-        let entries = fs::read_dir(self.root.join(".sweepfs/batches"));
-        let paths = entries
-            .into_iter()
-            .flatten()
-            .map(|entry| entry.unwrap().path());
-        let is_recorded = |path: &PathBuf| {
-            let text = fs::read_to_string(path).unwrap_or_default();
-            text.contains("\"is_recorded\":true")
-        };
-        let is_note = |name: &str| name.ends_with(".json") && !name.starts_with(".");
-        let name = |path: &PathBuf| path.file_name().unwrap().to_str().unwrap().to_owned();
-        let notes = paths.filter(|path| is_note(&name(path)));
-        notes.filter(|path| !is_recorded(path)).collect()
-    }
-
-    /// Waits until nothing is in the queue any more.
-    #[track_caller]
-    fn wait_for_queue(&self, limit: Duration) {
-        let begun = Instant::now();
-        loop {
-            let queue = self.run(&["queue"]);
-            if queue.success().is_empty() {
-                return;
-            }
-            assert!(begun.elapsed() < limit, "still not empty: {queue:?}");
-            std::thread::sleep(Duration::from_millis(200));
-        }
-    }
-}
-
 const LIMIT: Duration = Duration::from_secs(60);
-
-/// An operation that notes in each job that it was begun.
-fn operation(name: &str, command: &str, more: &str) -> String {
-    let begun = "echo x >> {{ job.dir }}/begun";
-    format!("[[operation]]\nname = \"{name}\"\ncommand = '''{begun}; {command}'''\n{more}\n")
-}
 
 #[test]
 fn a_workflow_goes_step_by_step() {
@@ -161,7 +29,7 @@ fn a_workflow_goes_step_by_step() {
          pre = 'after(\"fly\")'\naggregate = { all = true }\n"
             .to_owned(),
     ];
-    let Some(project) = Project::with_slurm(4, &chain.concat()) else {
+    let Some(project) = Project::<Slurm>::with(4, &chain.concat()) else {
         return;
     };
     for (step, n) in [("prepare", 4), ("fly", 4), ("average", 1)] {
@@ -189,13 +57,13 @@ fn a_workflow_goes_step_by_step() {
     // Nothing is left of the submissions but logs.
     let left = fs::read_dir(project.root.join(".sweepfs/batches")).unwrap();
     let left: Vec<_> = left.map(|entry| entry.unwrap().file_name()).collect();
-    assert_eq!(left, [".answer"]);
+    assert_eq!(left, [".answers"]);
 }
 
 #[test]
 fn many_executions_go_as_one_array() {
     let config = operation("fly", "true", "");
-    let Some(project) = Project::with_slurm(200, &config) else {
+    let Some(project) = Project::<Slurm>::with(200, &config) else {
         return;
     };
     let ran = project.run(&["submit", "--yes"]);
@@ -223,7 +91,7 @@ fn failures_and_cancellations_are_told_apart() {
         operation("bad", "exit 3", "where = \"a=0\""),
         operation("slow", "exec sleep 300", "where = \"a>0\""),
     ];
-    let Some(project) = Project::with_slurm(6, &config.concat()) else {
+    let Some(project) = Project::<Slurm>::with(6, &config.concat()) else {
         return;
     };
     project
@@ -266,7 +134,7 @@ fn failures_and_cancellations_are_told_apart() {
     wait_until("its end", || project.state(runs, "slow") == "interrupted");
     assert_eq!(project.reason(runs, "slow"), "cancelled");
     // The rest behind our back. Those that wait leave no trace.
-    let slurm = project.slurm.as_ref().unwrap();
+    let slurm = project.cluster.as_ref().unwrap();
     assert_eq!(
         slurm.command("scancel", &["--partition", "main"]).code,
         Some(0)
@@ -286,12 +154,12 @@ fn failures_and_cancellations_are_told_apart() {
 
 #[test]
 fn a_node_that_fails_is_no_verdict() {
-    let Some(project) = Project::with_slurm(1, &operation("slow", "exec sleep 300", "")) else {
+    let Some(project) = Project::<Slurm>::with(1, &operation("slow", "exec sleep 300", "")) else {
         return;
     };
     project.run(&["submit", "--yes"]).success();
     wait_until("its begin", || project.state(0, "slow") == "running");
-    project.slurm.as_ref().unwrap().kill_nodes();
+    project.cluster.as_ref().unwrap().kill_nodes();
     let seen = || project.run(&["queue"]).stdout;
     let begun = Instant::now();
     while !seen().contains(" ended ") {
@@ -316,7 +184,7 @@ fn a_walltime_that_is_over_is_a_failure() {
         "exec sleep 300",
         "resources = { walltime = \"1m\" }",
     );
-    let Some(project) = Project::with_slurm(1, &config) else {
+    let Some(project) = Project::<Slurm>::with(1, &config) else {
         return;
     };
     project.run(&["submit", "--yes"]).success();
@@ -333,7 +201,7 @@ fn a_walltime_that_is_over_is_a_failure() {
 #[test]
 fn two_submitters_share_the_work() {
     let config = operation("fly", "true", "");
-    let Some(project) = Project::with_slurm(60, &config) else {
+    let Some(project) = Project::<Slurm>::with(60, &config) else {
         return;
     };
     let start = || {
@@ -353,7 +221,7 @@ fn two_submitters_share_the_work() {
 #[test]
 fn a_submitter_that_is_killed_loses_and_doubles_nothing() {
     let config = operation("fly", "true", "");
-    let Some(mut project) = Project::with_slurm(0, &config) else {
+    let Some(mut project) = Project::<Slurm>::with(0, &config) else {
         return;
     };
     // Slow before and after what it does, and not killed with its parent.
@@ -396,7 +264,7 @@ fn a_submitter_that_is_killed_loses_and_doubles_nothing() {
 
 #[test]
 fn a_scheduler_that_does_not_answer_changes_nothing() {
-    let project = Project::new(2, &operation("fly", "true", ""));
+    let project = Project::<Nowhere>::new(2, &operation("fly", "true", ""));
     project.fake(
         "sbatch",
         "echo 'sbatch: 100 hours are left'; echo '77;far'; echo",
@@ -443,7 +311,7 @@ fn a_scheduler_that_does_not_answer_changes_nothing() {
 
 #[test]
 fn a_submission_that_is_refused_is_given_back() {
-    let project = Project::new(2, &operation("fly", "true", ""));
+    let project = Project::<Nowhere>::new(2, &operation("fly", "true", ""));
     project.fake(
         "sbatch",
         "echo 'sbatch: error: invalid partition specified: x' >&2; exit 1",
@@ -470,7 +338,7 @@ fn a_submission_that_is_refused_is_given_back() {
 
 #[test]
 fn what_waits_is_listed_and_taken_back() {
-    let project = Project::new(3, &operation("fly", "true", ""));
+    let project = Project::<Nowhere>::new(3, &operation("fly", "true", ""));
     project.fake("sbatch", "echo 5");
     let squeue = "n=$(sed -n 's/.*job-name=//p' .sweepfs/batches/*.sh)
         echo \"5_0|PENDING|Priority|$n\"; echo \"5_1|RUNNING|None|$n\"; echo \"5_[2%1]|PENDING|None|$n\"";
@@ -523,7 +391,7 @@ fn what_waits_is_listed_and_taken_back() {
 #[test]
 fn what_is_asked_for_stands_in_the_script() {
     let needs = "resources = { processes = 4, threads = 2, gpus = 1, memory = \"2G\", walltime = \"{{ sp.a + 1 }}h\" }";
-    let project = Project::new(2, &operation("fly", "true", needs));
+    let project = Project::<Nowhere>::new(2, &operation("fly", "true", needs));
     project.fake("scontrol", "exit 1");
     let args = [
         "submit",

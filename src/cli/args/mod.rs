@@ -3,9 +3,9 @@
 mod workflow;
 
 pub(super) use workflow::{
-    BatchArgs, CancelArgs, Cluster, ExecArgs, ExplainArgs, LogArgs, NextArgs, Order, QueueArgs,
-    RunArgs, StatusArgs, SubmitArgs, WorkflowArgs, WorkflowCommand, WorkflowForgetArgs,
-    WorkflowGraphArgs, WorkflowImportArgs,
+    BatchArgs, CancelArgs, ExecArgs, ExplainArgs, LogArgs, NextArgs, Order, QueueArgs, RunArgs,
+    StatusArgs, SubmitArgs, WorkflowArgs, WorkflowCommand, WorkflowForgetArgs, WorkflowGraphArgs,
+    WorkflowImportArgs,
 };
 
 use crate::catalog::SchemaStyle;

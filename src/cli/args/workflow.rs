@@ -181,9 +181,9 @@ pub(in crate::cli) struct SubmitArgs {
     /// Send at most N executions.
     #[arg(short = 'n', long, value_name = "N")]
     pub(in crate::cli) limit: Option<usize>,
-    /// The scheduler.
-    #[arg(long, value_enum, default_value_t = Cluster::Slurm)]
-    pub(in crate::cli) cluster: Cluster,
+    /// The cluster [default: the one that is here].
+    #[arg(long, value_name = "NAME")]
+    pub(in crate::cli) cluster: Option<String>,
     /// The account that pays.
     #[arg(long, value_name = "NAME")]
     pub(in crate::cli) account: Option<String>,
@@ -202,12 +202,6 @@ pub(in crate::cli) struct SubmitArgs {
     /// Print the commands and scripts, and send nothing.
     #[arg(long, alias = "pretend")]
     pub(in crate::cli) dry_run: bool,
-}
-
-/// A scheduler.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(in crate::cli) enum Cluster {
-    Slurm,
 }
 
 /// Used by batch jobs.

@@ -10,12 +10,14 @@ use crate::cli::selection::Selection;
 use crate::workflow::{FlowState, UnitIdx, Units};
 
 pub(in crate::cli) fn run(context: &Context<'_>, args: &NextArgs) -> Result<Exit, CliError> {
+    let project = Loaded::new(context)?;
+    let clusters = project.clusters(context)?;
     let Loaded {
         workspace, flow, ..
-    } = Loaded::new(context)?;
+    } = project;
     let operation = operation_named(flow.config(), &args.operation)?;
     let selection = Selection::new(context, &args.selection, &[], &[])?;
-    context.follow(&workspace);
+    context.follow(&workspace, &clusters);
     let found = context.ask(&workspace, &selection, |facts, jobs| {
         let evaluation = flow.evaluation(facts)?;
         let units = evaluation.units(operation)?;

@@ -6,12 +6,13 @@ use crate::cli::context::Context;
 use crate::cli::error::{CliError, Exit};
 use crate::cli::loaded::Loaded;
 use crate::report::harmless;
-use crate::scheduler::{Seen, Slurm};
+use crate::scheduler::Seen;
 use crate::workflow::{BatchLine, Bundle, Followed, cancel as cancel_all};
 
 pub(in crate::cli) fn run(context: &Context<'_>, args: &QueueArgs) -> Result<Exit, CliError> {
     let project = Loaded::new(context)?;
-    let followed = context.follow(&project.workspace);
+    let clusters = project.clusters(context)?;
+    let followed = context.follow(&project.workspace, &clusters);
     let by = (&args.operations, &args.selection);
     let chosen = Chosen::new(context, &project.workspace, project.flow.config(), by)?;
     for bundle in &followed.bundles {
@@ -29,11 +30,10 @@ pub(in crate::cli) fn run(context: &Context<'_>, args: &QueueArgs) -> Result<Exi
 
 fn line(followed: &Followed, bundle: &Bundle, element: u32) -> String {
     let id = bundle.batch_id(element);
-    let seen = id.as_ref().and_then(|id| followed.states.get(id));
-    let (state, why) = match seen {
+    let (state, why) = match followed.state(bundle, element) {
         Some(Seen::Active(_)) => ("running", ""),
-        Some(Seen::Queued(why)) if why != "None" => ("queued", why.as_str()),
-        Some(Seen::Queued(_)) => ("queued", ""),
+        Some(Seen::Queued(why)) => ("queued", why.as_str()),
+        Some(Seen::Held) => ("held", ""),
         Some(Seen::Ended(..) | Seen::Gone) => ("ended", ""),
         None if id.is_none() => ("submitting", ""),
         None => ("unknown", ""),
@@ -51,15 +51,16 @@ pub(in crate::cli) fn cancel(context: &Context<'_>, args: &CancelArgs) -> Result
             .with_hint("name batch jobs, select with `-o`, `-f` or `-j`, or give `--all`"));
     }
     let project = Loaded::new(context)?;
-    let followed = context.follow(&project.workspace);
+    let clusters = project.clusters(context)?;
+    let followed = context.follow(&project.workspace, &clusters);
     let by = (&args.operations, &args.selection);
     let chosen = Chosen::new(context, &project.workspace, project.flow.config(), by)?;
     let mut lines = Vec::new();
     for bundle in &followed.bundles {
         let is_named = |element: &u32| {
             let id = bundle.batch_id(*element);
-            let is_it =
-                |name: &String| bundle.id.as_ref() == Some(name) || id.as_ref() == Some(name);
+            let array = bundle.id.as_ref().map(|array| &array.id);
+            let is_it = |name: &String| array == Some(name) || id.as_ref() == Some(name);
             args.ids.is_empty() || args.ids.iter().any(is_it)
         };
         let elements = bundle.open().filter(|element| chosen.has(bundle, *element));
@@ -73,7 +74,7 @@ pub(in crate::cli) fn cancel(context: &Context<'_>, args: &CancelArgs) -> Result
         context.term.note("nothing to cancel");
         return Ok(Exit::Done);
     }
-    let troubles = cancel_all(&project.workspace, &Slurm, &lines).map_err(CliError::failed)?;
+    let troubles = cancel_all(&project.workspace, &clusters, &lines).map_err(CliError::failed)?;
     let n = lines.len();
     context.term.note(format_args!("cancelled: {n}"));
     for trouble in &troubles {

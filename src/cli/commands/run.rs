@@ -7,7 +7,6 @@ use crate::cli::loaded::Loaded;
 use crate::cli::operations::operation_named;
 use crate::cli::selection::Selection;
 use crate::report::{Event, Observer};
-use crate::scheduler::Slurm;
 use crate::term::{ProgressObserver, Term};
 use crate::workflow::{
     BatchTask, Bundle, Ended, Flow, Outcome, Planned, RunObserver, RunOptions, RunSummary, Runner,
@@ -35,7 +34,7 @@ pub(in crate::cli) fn run(context: &Context<'_>, args: &RunArgs) -> Result<Exit,
     let project = Loaded::new(context)?;
     let operations = args.operations.places(project.flow.config())?;
     let selection = Selection::new(context, &args.selection, &[], &[])?;
-    context.follow(&project.workspace);
+    context.follow(&project.workspace, &project.clusters(context)?);
     let (mut exit, mut n_failed) = (Exit::Done, 0);
     let mut plan = || {
         let found = context.ask(&project.workspace, &selection, |facts, jobs| {
@@ -124,7 +123,14 @@ pub(in crate::cli) fn batch(context: &Context<'_>, args: &BatchArgs) -> Result<E
         force: false,
     };
     let plan = || Ok(planned.take().unwrap_or_default());
-    let task = BatchTask::new(&Slurm, &args.submission, &args.array, args.element);
+    let clusters = project.clusters(context)?;
+    let cluster = context.choose(&clusters, Some(&bundle.cluster))?;
+    let task = BatchTask::new(
+        cluster.scheduler.as_ref(),
+        &args.submission,
+        &args.array,
+        args.element,
+    );
     execute(context, &project, &options, plan, false, Some(task))
 }
 

@@ -1,26 +1,28 @@
 //! `sweepfs submit`
 
-use crate::cli::args::{Cluster, SubmitArgs};
+use crate::cli::args::SubmitArgs;
 use crate::cli::context::Context;
 use crate::cli::error::{CliError, Exit};
 use crate::cli::loaded::Loaded;
 use crate::cli::selection::Selection;
 use crate::exec::quoted;
 use crate::report::harmless;
-use crate::scheduler::{Needs, Scheduler, Slurm};
-use crate::workflow::{Batch, BatchCost, SendError, Submitter, batches, eligible};
+use crate::scheduler::Needs;
+use crate::workflow::{
+    Batch, BatchCost, Cluster, Clusters, SendError, Submitter, batches, eligible,
+};
 use std::io::IsTerminal;
 use std::path::Path;
 
 pub(in crate::cli) fn run(context: &Context<'_>, args: &SubmitArgs) -> Result<Exit, CliError> {
     let project = Loaded::new(context)?;
-    let Cluster::Slurm = args.cluster;
-    let scheduler: &dyn Scheduler = &Slurm;
-    let (batches, exit) = plan(context, &project, args, scheduler)?;
+    let clusters = project.clusters(context)?;
+    let cluster = context.choose(&clusters, args.cluster.as_deref())?;
+    let (batches, exit) = plan(context, &project, args, (&clusters, cluster))?;
     let program = context.program()?;
     let submitter = Submitter {
         flow: &project.flow,
-        scheduler,
+        cluster,
         account: args.account.as_deref(),
         partition: args.partition.as_deref(),
         at_once: args.at_once,
@@ -48,12 +50,12 @@ fn plan(
     context: &Context<'_>,
     project: &Loaded,
     args: &SubmitArgs,
-    scheduler: &dyn Scheduler,
+    (clusters, cluster): (&Clusters, &Cluster),
 ) -> Result<(Vec<Batch>, Exit), CliError> {
     let operations = args.operations.places(project.flow.config())?;
     let selection = Selection::new(context, &args.selection, &[], &[])?;
     let prepared = project.prepared()?;
-    context.follow(&project.workspace);
+    context.follow(&project.workspace, clusters);
     let found = context.ask(&project.workspace, &selection, |facts, jobs| {
         let evaluation = project.flow.evaluation(facts)?;
         let found = eligible(&evaluation, &operations, jobs, args.retry)?;
@@ -63,7 +65,8 @@ fn plan(
     let mut exit = found.exit.or(context.report_problems(&problems));
     let mut planned = found_planned.planned;
     planned.truncate(args.limit.unwrap_or(usize::MAX));
-    let (batches, unusable) = batches(&project.flow, &prepared, planned, scheduler.elements_max());
+    let elements_max = cluster.scheduler.elements_max();
+    let (batches, unusable) = batches(&project.flow, &prepared, planned, elements_max);
     for (planned, reason) in unusable {
         let name = &project.flow.config().operations[planned.operation].name;
         context
@@ -133,8 +136,7 @@ fn tell_cost(context: &Context<'_>, project: &Loaded, batches: &[Batch]) {
 }
 
 fn needs(needs: &Needs) -> String {
-    let cores = needs.processes.saturating_mul(needs.threads);
-    let mut parts = vec![match cores {
+    let mut parts = vec![match needs.cores() {
         1 => "1 core".to_owned(),
         n => format!("{n} cores"),
     }];

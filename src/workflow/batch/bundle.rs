@@ -3,7 +3,7 @@
 use crate::exec::{Machine, Process};
 use crate::fsx::{self, Durability, FsError, Lock};
 use crate::report::with_causes;
-use crate::scheduler::{Array, element_id};
+use crate::scheduler::{Array, ArrayId};
 use crate::workspace::Workspace;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
@@ -25,12 +25,12 @@ const LOCK: &str = ".sweepfs/locks/batches";
 pub struct Bundle {
     /// Its name, which the array has too.
     pub name: String,
-    /// The scheduler.
+    /// The cluster it goes to.
     pub cluster: String,
     /// The operation.
     pub operation: String,
     /// What the scheduler calls it, once that is known.
-    pub id: Option<String>,
+    pub id: Option<ArrayId>,
     /// Whether the records know that id.
     pub is_recorded: bool,
     /// When it was begun.
@@ -157,7 +157,7 @@ impl Bundle {
 
     /// Returns the id of an element, once it is known.
     pub fn batch_id(&self, element: u32) -> Option<String> {
-        self.id.as_ref().map(|id| element_id(id, element))
+        self.id.as_ref().map(|id| id.element(element))
     }
 
     /// Returns what a scheduler is asked for.

@@ -1,8 +1,9 @@
 //! Batch jobs that are taken back.
 
 use super::bundle::Bundle;
+use super::cluster::{Cluster, Clusters};
 use super::follow::{change, forget_answer};
-use crate::scheduler::{Scheduler, Trouble};
+use crate::scheduler::Trouble;
 use crate::workflow::record::now;
 use crate::workspace::Workspace;
 use std::collections::BTreeMap;
@@ -24,7 +25,7 @@ pub struct BatchLine<'a> {
 /// Fails if the scheduler does not do it; what has not begun is given back all the same.
 pub fn cancel(
     workspace: &Workspace,
-    scheduler: &dyn Scheduler,
+    clusters: &Clusters,
     chosen: &[BatchLine<'_>],
 ) -> Result<Vec<String>, Trouble> {
     let mut troubles = Vec::new();
@@ -42,14 +43,29 @@ pub fn cancel(
             withdrawn.entry(&bundle.name).or_default().push(*element);
         }
     }
-    let ids: Vec<_> = chosen
-        .iter()
-        .filter_map(|line| line.bundle.batch_id(line.element))
-        .collect();
-    scheduler.cancel(&ids)?;
+    for (cluster, ids) in by_cluster(clusters, chosen)? {
+        forget_answer(workspace, cluster.name());
+        cluster.scheduler.cancel(&ids)?;
+    }
     for (name, elements) in withdrawn {
         troubles.extend(Bundle::update(workspace, name, |note| note.closed.extend(elements)).err());
     }
-    forget_answer(workspace);
     Ok(troubles)
+}
+
+/// Returns the ids of batch jobs that the scheduler of each cluster knows.
+fn by_cluster<'c>(
+    clusters: &'c Clusters,
+    chosen: &[BatchLine<'_>],
+) -> Result<Vec<(&'c Cluster, Vec<String>)>, Trouble> {
+    let mut ids: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+    for BatchLine { bundle, element } in chosen {
+        let of_cluster = ids.entry(&bundle.cluster).or_default();
+        of_cluster.extend(bundle.batch_id(*element));
+    }
+    let known = ids.into_iter().map(|(name, ids)| {
+        let unknown = || Trouble(format!("no cluster is called `{name}`"));
+        Ok((clusters.get(name).ok_or_else(unknown)?, ids))
+    });
+    known.collect()
 }

@@ -1,22 +1,23 @@
 //! Following batch jobs to their end.
 
 use super::bundle::Bundle;
+use super::cluster::{Cluster, Clusters};
 use crate::exec::Machine;
 use crate::fsx::{self, Durability, Lock};
 use crate::report::with_causes;
-use crate::scheduler::{Array, Scheduler, Seen, States, Verdict};
+use crate::scheduler::{Array, ArrayId, Seen, States, Verdict};
 use crate::workflow::ledger::Ledger;
 use crate::workflow::record::{Record, Stage, now};
 use crate::workflow::sidecar::SidecarError;
 use crate::workflow::summary::Summary;
 use crate::workspace::Workspace;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeSet;
-use std::path::Path;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// The last answer of a scheduler, below the project's directory.
-const ANSWER: &str = ".sweepfs/batches/.answer";
+/// The last answers of schedulers, below the project's directory, one for each cluster.
+const ANSWERS: &str = ".sweepfs/batches/.answers";
 
 /// The lock of the one who asks.
 const LOCK: &str = ".sweepfs/locks/poll";
@@ -29,62 +30,100 @@ const SUBMITTING_MAX: jiff::SignedDuration = jiff::SignedDuration::from_mins(15)
 pub struct Followed {
     /// The submissions of which not all has ended.
     pub bundles: Vec<Bundle>,
-    /// What the scheduler says, by the ids of elements.
-    pub states: States,
+    /// What the schedulers say, by the names of submissions, and the ids of elements.
+    pub states: HashMap<String, States>,
     /// What could not be found out.
     pub troubles: Vec<String>,
 }
 
-/// Asks the scheduler about all that it has of us, unless somebody did so less than `pause` ago, and
-/// records what has ended. Costs next to nothing if it has nothing.
-pub fn follow(workspace: &Workspace, scheduler: &dyn Scheduler, pause: Duration) -> Followed {
+impl Followed {
+    /// Returns what is said of an element.
+    pub fn state(&self, bundle: &Bundle, element: u32) -> Option<&Seen> {
+        self.states
+            .get(&bundle.cluster)?
+            .get(&bundle.batch_id(element)?)
+    }
+}
+
+/// Asks the schedulers about all that they have of us, unless somebody did so less than `pause` ago,
+/// and records what has ended. Costs next to nothing if they have nothing.
+pub fn follow(workspace: &Workspace, clusters: &Clusters, pause: Duration) -> Followed {
     let (bundles, troubles) = Bundle::all(workspace);
     let mut followed = Followed {
         troubles,
         ..Followed::default()
     };
-    let of_this = |bundle: &Bundle| bundle.cluster == scheduler.name();
-    let bundles: Vec<_> = bundles.into_iter().filter(of_this).collect();
-    if bundles.is_empty() {
-        return followed;
-    }
-    for bundle in &bundles {
-        if let Err(trouble) = complete(workspace, scheduler, bundle) {
-            followed.troubles.push(trouble);
-        }
-    }
-    let (bundles, _) = Bundle::all(workspace);
-    let bundles: Vec<_> = bundles.into_iter().filter(of_this).collect();
-    let arrays: Vec<_> = bundles.iter().filter_map(Bundle::array).collect();
-    match asked(workspace, scheduler, &arrays, pause) {
-        Ok(answer) => {
-            followed.troubles.extend(answer.trouble.map(|trouble| {
-                format!("the scheduler does not say all, so what is queued or running may not be: {trouble}")
-            }));
-            followed.states = answer.states;
-        }
-        Err(trouble) => followed.troubles.push(trouble),
-    }
+    let mut by_cluster: BTreeMap<String, Vec<Bundle>> = BTreeMap::new();
     for bundle in bundles {
-        match settle(workspace, bundle, &followed.states) {
-            Ok(bundle) => followed.bundles.push(bundle),
-            Err(trouble) => followed.troubles.push(trouble),
+        let of_cluster = by_cluster.entry(bundle.cluster.clone()).or_default();
+        of_cluster.push(bundle);
+    }
+    for (name, bundles) in by_cluster {
+        match clusters.get(&name) {
+            Some(cluster) => followed.follow(workspace, cluster, bundles, pause),
+            None => {
+                let trouble = format!(
+                    "nothing is known of what was sent to `{name}`: no cluster is called so any more"
+                );
+                followed.troubles.push(trouble);
+                followed.bundles.extend(bundles);
+            }
         }
     }
-    followed
-        .bundles
-        .retain(|bundle| bundle.open().next().is_some());
+    let has_open = |bundle: &Bundle| bundle.open().next().is_some();
+    followed.bundles.retain(has_open);
+    let key = |bundle: &Bundle| (bundle.submitted.clone(), bundle.name.clone());
+    followed.bundles.sort_by_cached_key(key);
     followed.troubles.sort();
     followed.troubles.dedup();
     followed
 }
 
+impl Followed {
+    /// Follows what was sent to one cluster.
+    fn follow(
+        &mut self,
+        workspace: &Workspace,
+        cluster: &Cluster,
+        bundles: Vec<Bundle>,
+        pause: Duration,
+    ) {
+        let mut current = Vec::new();
+        for bundle in bundles {
+            if let Err(trouble) = complete(workspace, cluster, &bundle) {
+                self.troubles.push(trouble);
+            }
+            // What that has changed is in the note.
+            match Bundle::read(workspace, &bundle.name) {
+                Ok(bundle) => current.extend(bundle),
+                Err(trouble) => self.troubles.push(trouble),
+            }
+        }
+        let arrays: Vec<_> = current.iter().filter_map(Bundle::array).collect();
+        let states = match asked(workspace, cluster, &arrays, pause) {
+            Ok(answer) => {
+                self.troubles.extend(answer.trouble.map(|trouble| {
+                    format!("the scheduler does not say all, so what is queued or running may not be: {trouble}")
+                }));
+                answer.states
+            }
+            Err(trouble) => {
+                self.troubles.push(trouble);
+                States::new()
+            }
+        };
+        for bundle in current {
+            match settle(workspace, bundle, &states) {
+                Ok(bundle) => self.bundles.push(bundle),
+                Err(trouble) => self.troubles.push(trouble),
+            }
+        }
+        self.states.insert(cluster.name().to_owned(), states);
+    }
+}
+
 /// Ends what an interrupted submission has begun: finds out whether it has reached the scheduler.
-fn complete(
-    workspace: &Workspace,
-    scheduler: &dyn Scheduler,
-    bundle: &Bundle,
-) -> Result<(), String> {
+fn complete(workspace: &Workspace, cluster: &Cluster, bundle: &Bundle) -> Result<(), String> {
     if bundle.id.is_some() && bundle.is_recorded {
         return Ok(());
     }
@@ -99,12 +138,15 @@ fn complete(
     }
     let id = match &bundle.id {
         Some(id) => Some(id.clone()),
-        None => scheduler.find(&bundle.name).map_err(|trouble| {
-            format!(
-                "it is not known whether the submission `{}` was sent: {trouble}",
-                bundle.name
-            )
-        })?,
+        None => {
+            let found = cluster.scheduler.find(&bundle.name).map_err(|trouble| {
+                format!(
+                    "it is not known whether the submission `{}` was sent: {trouble}",
+                    bundle.name
+                )
+            })?;
+            found.map(|id| cluster.scheduler.array_id(&id))
+        }
     };
     match id {
         Some(id) => record_id(workspace, bundle, &id),
@@ -113,12 +155,16 @@ fn complete(
 }
 
 /// Notes the id of a submission, first for all, then for each execution.
-pub(super) fn record_id(workspace: &Workspace, bundle: &Bundle, id: &str) -> Result<(), String> {
+pub(super) fn record_id(
+    workspace: &Workspace,
+    bundle: &Bundle,
+    id: &ArrayId,
+) -> Result<(), String> {
     Bundle::update(workspace, &bundle.name, |note| {
-        note.id = Some(id.to_owned());
+        note.id = Some(id.clone());
     })?;
     let known = Bundle {
-        id: Some(id.to_owned()),
+        id: Some(id.clone()),
         ..bundle.clone()
     };
     for element in known.open() {
@@ -249,7 +295,7 @@ struct Answer {
 /// Asks a scheduler, or returns what another process has been told a moment ago.
 fn asked(
     workspace: &Workspace,
-    scheduler: &dyn Scheduler,
+    cluster: &Cluster,
     arrays: &[Array],
     pause: Duration,
 ) -> Result<Answer, String> {
@@ -258,10 +304,11 @@ fn asked(
     }
     let root = workspace.project_root();
     let _lock = Lock::acquire(&root.join(LOCK)).map_err(|error| with_causes(&error))?;
-    if let Some(answer) = recent(&root.join(ANSWER), pause) {
+    let path = answer_path(workspace, cluster.name());
+    if let Some(answer) = recent(&path, pause) {
         return Ok(answer);
     }
-    let (states, trouble) = scheduler.poll(arrays);
+    let (states, trouble) = cluster.scheduler.poll(arrays);
     let answer = Answer {
         at: now(),
         states,
@@ -269,7 +316,8 @@ fn asked(
     };
     let bytes = serde_json::to_vec(&answer).unwrap_or_default();
     // Failing that, the next process asks itself.
-    let _ = fsx::write_atomic(&root.join(ANSWER), &bytes, Durability::Process);
+    let _ = fsx::create_dir_all(&root.join(ANSWERS))
+        .and_then(|()| fsx::write_atomic(&path, &bytes, Durability::Process));
     Ok(answer)
 }
 
@@ -280,7 +328,12 @@ fn recent(path: &Path, pause: Duration) -> Option<Answer> {
     (age < pause).then_some(answer)
 }
 
+fn answer_path(workspace: &Workspace, cluster: &str) -> PathBuf {
+    let dir = workspace.project_root().join(ANSWERS);
+    dir.join(format!("{cluster}.json"))
+}
+
 /// Has the next process ask the scheduler, since something was changed there.
-pub(super) fn forget_answer(workspace: &Workspace) {
-    let _ = fsx::remove_file(&workspace.project_root().join(ANSWER));
+pub(super) fn forget_answer(workspace: &Workspace, cluster: &str) {
+    let _ = fsx::remove_file(&answer_path(workspace, cluster));
 }

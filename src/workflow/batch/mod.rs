@@ -7,12 +7,14 @@
 
 mod bundle;
 mod cancel;
+mod cluster;
 mod follow;
 mod submit;
 mod task;
 
 pub use bundle::Bundle;
 pub use cancel::{BatchLine, cancel};
+pub use cluster::{Cluster, Clusters};
 pub use follow::{Followed, follow};
 pub use submit::{Batch, BatchCost, SendError, Sent, Submitter, batches};
 pub use task::BatchTask;

@@ -1,11 +1,12 @@
 //! Sending executions to a scheduler.
 
 use super::bundle::{Bundle, BundleExecution, logs_path, script_path};
+use super::cluster::Cluster;
 use super::follow::{forget_answer, record_id, withdraw};
 use crate::exec::Machine;
 use crate::fsx::{self, Durability, FsError};
 use crate::report::with_causes;
-use crate::scheduler::{Needs, Order, Scheduler, Trouble};
+use crate::scheduler::{Needs, Order, Trouble, script};
 use crate::template::TemplateError;
 use crate::workflow::flow::Flow;
 use crate::workflow::ledger::Ledger;
@@ -69,9 +70,8 @@ impl Batch {
             };
         };
         let hours = walltime_s as f64 / 3600.0 * n as f64;
-        let cores = self.needs.processes.saturating_mul(self.needs.threads);
         BatchCost {
-            cpu_hours: hours * f64::from(cores),
+            cpu_hours: hours * f64::from(self.needs.cores()),
             gpu_hours: hours * f64::from(self.needs.gpus),
             n_unlimited: 0,
         }
@@ -175,10 +175,10 @@ pub struct Submitter<'a> {
     /// The workflow.
     pub flow: &'a Flow,
     /// Where to.
-    pub scheduler: &'a dyn Scheduler,
-    /// Who pays.
+    pub cluster: &'a Cluster,
+    /// Who pays, if it is not who the cluster's description says.
     pub account: Option<&'a str>,
-    /// Where they run.
+    /// Where they run, if it is not where the cluster's description says.
     pub partition: Option<&'a str>,
     /// So many of an array run at a time.
     pub at_once: Option<u32>,
@@ -195,19 +195,25 @@ impl Submitter<'_> {
     ///
     /// Fails if something cannot stand in a script.
     pub fn script(&self, batch: &Batch) -> Result<(String, Vec<OsString>), SendError> {
+        let (config, scheduler) = (&self.cluster.config, self.cluster.scheduler.as_ref());
         let order = Order {
             name: &batch.name,
             n_elements: batch.planned.len() as u32,
             at_once: self.at_once,
             needs: batch.needs,
-            account: self.account,
-            partition: self.partition,
+            account: self.account.or(config.account.as_deref()),
+            partition: self.partition.or(config.partition.as_deref()),
+            options: &config.options,
+            after: &[],
+            is_held: false,
+            setup: config.setup.as_deref().unwrap_or_default(),
             program: self.program,
             project: self.project,
         };
-        let script = self.scheduler.script(&order).map_err(SendError::Script)?;
+        let script = script(scheduler, &order, self.cluster.template.as_deref());
+        let script = script.map_err(SendError::Script)?;
         let workspace = self.flow.workspace();
-        let command = self.scheduler.command(
+        let command = scheduler.command(
             &script_path(workspace, &batch.name),
             Path::new(self.project),
             &logs_path(workspace, &batch.name),
@@ -226,7 +232,8 @@ impl Submitter<'_> {
         let mut bundle = self.bundle(batch);
         self.script(batch)?;
         // Who cannot ask could not find out later either what has become of it.
-        self.scheduler
+        self.cluster
+            .scheduler
             .find(&batch.name)
             .map_err(SendError::Refused)?;
         bundle.create(workspace)?;
@@ -266,10 +273,11 @@ impl Submitter<'_> {
             }
             Ok(id) => id,
         };
-        forget_answer(workspace);
+        forget_answer(workspace, self.cluster.name());
+        let id = self.cluster.scheduler.array_id(&id);
         sent.warnings
             .extend(record_id(workspace, &bundle, &id).err());
-        sent.id = Some(id);
+        sent.id = Some(id.id);
         Ok(sent)
     }
 
@@ -282,7 +290,7 @@ impl Submitter<'_> {
         });
         Bundle {
             name: batch.name.clone(),
-            cluster: self.scheduler.name().to_owned(),
+            cluster: self.cluster.name().to_owned(),
             operation: self.flow.config().operations[batch.operation].name.clone(),
             id: None,
             is_recorded: false,
@@ -307,7 +315,7 @@ impl Submitter<'_> {
                         return Ok::<_, SidecarError>(false);
                     }
                     let record = Record {
-                        cluster: Some(self.scheduler.name().to_owned()),
+                        cluster: Some(self.cluster.name().to_owned()),
                         submission: Some(batch.name.clone()),
                         submitted: Some(now()),
                         ..Record::next(previous, Stage::Queued)
@@ -332,9 +340,10 @@ impl Submitter<'_> {
         fsx::create_dir_all(&logs_path(workspace, &batch.name))?;
         let path = script_path(workspace, &batch.name);
         fsx::write_atomic(&path, script.as_bytes(), Durability::Process)?;
-        self.scheduler.submit(&command).or_else(|trouble| {
+        let scheduler = &self.cluster.scheduler;
+        scheduler.submit(&command).or_else(|trouble| {
             // It may have been taken all the same.
-            match self.scheduler.find(&batch.name) {
+            match scheduler.find(&batch.name) {
                 Ok(Some(id)) => Ok(id),
                 Ok(None) => Err(SendError::Refused(trouble)),
                 Err(_) => Err(SendError::Unclear(trouble)),

@@ -1,7 +1,7 @@
 //! A batch job, seen from inside.
 
 use super::follow::verdict_of;
-use crate::scheduler::{Array, Scheduler, Seen, element_id};
+use crate::scheduler::{Array, Scheduler, Seen};
 use crate::workflow::record::{Record, Stage};
 
 /// The batch job in which we run.
@@ -17,9 +17,9 @@ impl<'a> BatchTask<'a> {
     pub fn new(scheduler: &'a dyn Scheduler, submission: &str, array: &str, element: u32) -> Self {
         Self {
             scheduler,
-            id: element_id(array, element),
+            id: scheduler.array_id(array).element(element),
             array: Array {
-                id: array.to_owned(),
+                id: scheduler.array_id(array),
                 name: submission.to_owned(),
                 elements: vec![element],
             },
@@ -47,7 +47,7 @@ impl<'a> BatchTask<'a> {
         match states.get(&self.id)? {
             Seen::Active(Some(verdict)) => Some(verdict_of(*verdict, "", true)),
             Seen::Ended(verdict, words) => Some(verdict_of(*verdict, words, true)),
-            Seen::Active(None) | Seen::Queued(_) | Seen::Gone => None,
+            Seen::Active(None) | Seen::Queued(_) | Seen::Held | Seen::Gone => None,
         }
     }
 }

@@ -1,5 +1,6 @@
 //! What tests share.
 
+pub(crate) mod batch;
 pub(crate) mod env;
 pub(crate) mod mounted;
 pub(crate) mod python;

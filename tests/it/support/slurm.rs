@@ -1,5 +1,6 @@
 //! A private Slurm.
 
+use super::batch::Cluster;
 use super::env::{Env, Ran};
 use super::skip;
 use std::path::{Path, PathBuf};
@@ -10,9 +11,9 @@ pub(crate) struct Slurm {
     dir: PathBuf,
 }
 
-impl Slurm {
+impl Cluster for Slurm {
     /// Starts one with two nodes, unless it cannot be had here; in CI it must.
-    pub(crate) fn up(env: &Env) -> Option<Self> {
+    fn up(env: &Env) -> Option<Self> {
         // Not all users have the directory of daemons in their `PATH`.
         let is_there = |program: String| Command::new(program).arg("-V").output().is_ok();
         let has = |name: &&str| is_there(name.to_string()) || is_there(format!("/usr/sbin/{name}"));
@@ -28,6 +29,13 @@ impl Slurm {
         Some(slurm)
     }
 
+    fn vars(&self) -> Vec<(String, String)> {
+        let conf = self.conf().to_str().unwrap().to_owned();
+        vec![("SLURM_CONF".to_owned(), conf)]
+    }
+}
+
+impl Slurm {
     /// Returns where clients find it.
     pub(crate) fn conf(&self) -> PathBuf {
         self.dir.join("slurm.conf")

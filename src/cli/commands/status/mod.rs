@@ -14,7 +14,7 @@ use crate::cli::selection::Selection;
 use crate::config::{PROJECT_FILE, ProjectConfig};
 use crate::report::Problem;
 use crate::term::Grid;
-use crate::workflow::{Flow, FlowState, OperationStatus, Status, Units};
+use crate::workflow::{Clusters, Flow, FlowState, OperationStatus, Status, Units};
 use crate::workspace::Workspace;
 use details::Details;
 use look::Look;
@@ -46,6 +46,7 @@ pub(in crate::cli) fn run(context: &Context<'_>, args: &StatusArgs) -> Result<Ex
         flow: &flow,
         config: &config,
         workspace: &workspace,
+        clusters: context.clusters(&workspace, &config)?,
         places: match config.workflow.operations.is_empty() && is_plain {
             true => Vec::new(),
             false => args.operations.places(&config.workflow)?,
@@ -77,6 +78,7 @@ struct Plan<'a> {
     flow: &'a Flow,
     config: &'a ProjectConfig,
     workspace: &'a Workspace,
+    clusters: Clusters,
     /// The places of the operations.
     places: Vec<usize>,
     selection: Selection,
@@ -94,7 +96,7 @@ struct Seen {
 
 impl Plan<'_> {
     fn show(&self, context: &Context<'_>) -> Result<Exit, CliError> {
-        context.follow(self.workspace);
+        context.follow(self.workspace, &self.clusters);
         let (seen, exit) = self.see(context)?;
         let problems = joined(&seen.status.problems);
         if self.args.json {

@@ -1,0 +1,97 @@
+//! Running the commands of a scheduler, none of which may hang us or speak another language.
+
+use super::Trouble;
+use crate::exec::{self, ExecError, Finished};
+use crate::report::{harmless, with_causes};
+use std::ffi::{OsStr, OsString};
+use std::path::Path;
+use std::time::Duration;
+
+/// A question that takes longer has hung; a controller that is gone takes about that long to notice.
+const ASKING_MAX: Duration = Duration::from_secs(30);
+
+/// A change is given more time.
+const CHANGING_MAX: Duration = Duration::from_secs(120);
+
+/// More of what a command says is not repeated.
+const MESSAGE_LEN_MAX: usize = 300;
+
+/// How the commands of a scheduler are run.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Commands {
+    /// Variables that are set, or with `None` unset, since users change with them what the commands
+    /// print or ask for.
+    pub(super) env: &'static [(&'static str, Option<&'static str>)],
+}
+
+impl Commands {
+    /// Asks, which takes 30 s at most.
+    pub(super) fn ask<S: AsRef<OsStr>>(
+        &self,
+        program: &str,
+        args: &[S],
+    ) -> Result<Finished, ExecError> {
+        self.run(program, args, ASKING_MAX)
+    }
+
+    /// Changes something, which takes two minutes at most.
+    pub(super) fn change<S: AsRef<OsStr>>(
+        &self,
+        program: &str,
+        args: &[S],
+    ) -> Result<Finished, ExecError> {
+        self.run(program, args, CHANGING_MAX)
+    }
+
+    fn run<S: AsRef<OsStr>>(
+        &self,
+        program: &str,
+        args: &[S],
+        limit: Duration,
+    ) -> Result<Finished, ExecError> {
+        let mut env = vec![("LC_ALL", Some("C"))];
+        env.extend(self.env);
+        let args: Vec<_> = args.iter().map(AsRef::as_ref).collect();
+        exec::run_with(Path::new(program), &args, &env, limit)
+    }
+
+    /// Runs the command that submits a script.
+    pub(super) fn submit(&self, command: &[OsString]) -> Result<Finished, Trouble> {
+        let Some((program, args)) = command.split_first() else {
+            return Err(Trouble("there is no command".to_owned()));
+        };
+        let program = program.to_string_lossy();
+        succeeded(&program, self.change(&program, args))
+    }
+}
+
+/// Returns what a program said, if it ended well.
+pub(super) fn succeeded(
+    program: &str,
+    finished: Result<Finished, ExecError>,
+) -> Result<Finished, Trouble> {
+    let finished = finished.map_err(|error| Trouble(with_causes(&error)))?;
+    if finished.success {
+        return Ok(finished);
+    }
+    Err(refused(program, &finished))
+}
+
+/// Repeats what a program said that did not end well.
+pub(super) fn refused(program: &str, finished: &Finished) -> Trouble {
+    let said = match finished.stderr.trim() {
+        "" => finished.stdout.trim(),
+        said => said,
+    };
+    let lines: Vec<_> = said.lines().collect();
+    let said = harmless(lines.join("; "));
+    let said: String = said.chars().take(MESSAGE_LEN_MAX).collect();
+    Trouble(format!("`{program}` failed: {said}"))
+}
+
+/// Says that a program named no batch job.
+pub(super) fn names_nothing(program: &str, finished: &Finished) -> Trouble {
+    let said = harmless(finished.stdout.trim());
+    let said: String = said.chars().take(MESSAGE_LEN_MAX).collect();
+    Trouble(format!("`{program}` names no batch job: {said}"))
+}
