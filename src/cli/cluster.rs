@@ -4,9 +4,8 @@ use super::context::Context;
 use super::error::CliError;
 use super::operations::OperationArgs;
 use super::selection::{Selection, SelectionArgs};
-use crate::config::{ClusterConfig, ProjectConfig, SchedulerKind, WorkflowConfig};
-use crate::scheduler::{Scheduler, Slurm};
-use crate::workflow::{Bundle, Cluster, Clusters, Followed, follow};
+use crate::config::WorkflowConfig;
+use crate::workflow::{Bundle, Clusters, Followed, follow};
 use crate::workspace::Workspace;
 use std::collections::HashSet;
 use std::time::Duration;
@@ -17,46 +16,7 @@ const PAUSE: Duration = Duration::from_secs(10);
 /// Set to another number of seconds by those who have a cluster for themselves.
 const PAUSE_VARIABLE: &str = "SWEEPFS_POLL_SECONDS";
 
-/// The schedulers, each of which is also the name of a cluster of which nothing else is known.
-const SCHEDULERS: [(&str, SchedulerKind); 1] = [("slurm", SchedulerKind::Slurm)];
-
-fn scheduler(kind: SchedulerKind) -> Box<dyn Scheduler> {
-    match kind {
-        SchedulerKind::Slurm => Box::new(Slurm),
-    }
-}
-
 impl Context<'_> {
-    /// Returns the clusters that a project can be sent to.
-    #[expect(
-        clippy::unused_self,
-        clippy::unnecessary_wraps,
-        reason = "descriptions are not read yet"
-    )]
-    pub(super) fn clusters(&self, _: &Workspace, _: &ProjectConfig) -> Result<Clusters, CliError> {
-        let cluster = |&(name, kind): &(&str, SchedulerKind)| Cluster {
-            config: ClusterConfig {
-                name: name.to_owned(),
-                scheduler: kind,
-                ..ClusterConfig::default()
-            },
-            scheduler: scheduler(kind),
-            template: None,
-        };
-        Ok(Clusters(SCHEDULERS.iter().map(cluster).collect()))
-    }
-
-    /// Chooses the cluster that the user names, or else the one that is here.
-    pub(super) fn choose<'c>(
-        &self,
-        clusters: &'c Clusters,
-        name: Option<&str>,
-    ) -> Result<&'c Cluster, CliError> {
-        let name = name.unwrap_or("slurm");
-        let unknown = || CliError::usage(format!("no cluster is called `{name}`"));
-        clusters.get(name).ok_or_else(unknown)
-    }
-
     /// Records what has become of batch jobs; says what cannot be found out.
     pub(super) fn follow(&self, workspace: &Workspace, clusters: &Clusters) -> Followed {
         let set = std::env::var(PAUSE_VARIABLE).ok();

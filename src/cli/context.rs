@@ -146,6 +146,11 @@ impl<'a> Context<'a> {
         user_dir("XDG_CACHE_HOME", ".cache")
     }
 
+    /// Returns the directory for settings, which need not exist.
+    pub(super) fn config_dir(&self) -> Option<PathBuf> {
+        user_dir("XDG_CONFIG_HOME", ".config")
+    }
+
     /// Returns this program.
     pub(super) fn program(&self) -> Result<PathBuf, CliError> {
         Ok(std::env::current_exe()?)

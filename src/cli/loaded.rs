@@ -3,8 +3,8 @@
 use super::context::Context;
 use super::error::CliError;
 use super::selection::{Selection, SelectionArgs};
-use crate::config::{PROJECT_FILE, ProjectConfig};
-use crate::workflow::{Clusters, Flow, Planned, Prepared, Units, aggregate_id};
+use crate::config::{ClusterConfig, PROJECT_FILE, ProjectConfig, SchedulerKind};
+use crate::workflow::{Clusters, Flow, Launcher, Planned, Prepared, Units, aggregate_id};
 use crate::workspace::Workspace;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -45,9 +45,21 @@ impl Loaded {
         config_path(&self.workspace)
     }
 
-    /// Reads the templates of all operations.
-    pub(super) fn prepared(&self) -> Result<Vec<Prepared>, CliError> {
-        Prepared::all(self.flow.config()).map_err(CliError::failed)
+    /// Reads the templates of all operations, as they are executed here without a scheduler.
+    pub(super) fn prepared_here(&self, clusters: &Clusters) -> Result<Vec<Prepared>, CliError> {
+        match clusters.get(SchedulerKind::Local.name()) {
+            Some(cluster) => self.prepared(&cluster.config),
+            None => self.prepared(&ClusterConfig::default()),
+        }
+    }
+
+    /// Reads the templates of all operations, as a cluster executes them.
+    pub(super) fn prepared(&self, cluster: &ClusterConfig) -> Result<Vec<Prepared>, CliError> {
+        let launcher = Launcher::of(cluster).map_err(|error| {
+            let message = format!("the launcher of the cluster `{}`: {error}", cluster.name);
+            CliError::failed(message)
+        })?;
+        Prepared::all(self.flow.config(), &launcher).map_err(CliError::failed)
     }
 
     /// Returns executions on the jobs or aggregates that are named, or else on all.

@@ -2,6 +2,7 @@
 
 mod args;
 mod cluster;
+mod clusters;
 mod commands;
 mod context;
 mod duration;
@@ -79,6 +80,7 @@ fn run(args: Args, term: &Term) -> Result<Exit, CliError> {
         Command::Submit(args) => commands::submit::run(&context, &args),
         Command::Queue(args) => commands::queue::run(&context, &args),
         Command::Cancel(args) => commands::queue::cancel(&context, &args),
+        Command::Cluster(args) => commands::cluster::run(&context, &args),
         Command::Workflow(args) => commands::workflow::run(&context, &args),
         Command::Status(args) => commands::status::run(&context, &args),
         Command::Next(args) => commands::next::run(&context, &args),

@@ -3,14 +3,16 @@
 mod clusters;
 mod operations;
 mod project;
+mod quantity;
 mod signac;
 mod source;
 
-pub use clusters::{ClusterConfig, CustomConfig, PartitionConfig, SchedulerKind};
+pub use clusters::{CUSTOM_STATES, ClusterConfig, CustomConfig, PartitionConfig, SchedulerKind};
 pub use operations::{
     Aggregation, Hooks, OperationConfig, Resources, RunDirectory, SortKey, WorkflowConfig,
 };
 pub use project::{LeafStyle, PROJECT_FILE, ProjectConfig, ViewConfig};
+pub use quantity::{Wrong, memory_bytes, number, walltime_s};
 pub use signac::{SCHEMA_VERSION, schema_version};
 
 use crate::fsx::FsError;

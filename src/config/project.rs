@@ -1,6 +1,7 @@
 //! `sweepfs.toml`, the project's own settings.
 
 use super::ConfigError;
+use super::clusters::ClusterConfig;
 use super::operations::WorkflowConfig;
 use super::source::{Item, Key, Read, Source, choice, in_order, string, table, unknown};
 use crate::filter::Filter;
@@ -22,6 +23,8 @@ pub struct ProjectConfig {
     pub labels: BTreeMap<String, Filter>,
     /// What is done with jobs.
     pub workflow: WorkflowConfig,
+    /// The clusters, `[cluster.NAME]`.
+    pub clusters: BTreeMap<String, ClusterConfig>,
 }
 
 /// A named view.
@@ -49,10 +52,10 @@ pub enum LeafStyle {
 }
 
 /// The sections that are read.
-const SECTIONS: [&str; 5] = ["view", "label", "operation", "group", "hooks"];
+const SECTIONS: [&str; 6] = ["view", "label", "operation", "group", "hooks", "cluster"];
 
 /// Sections that are for others to read.
-const OTHER_SECTIONS: [&str; 2] = ["remote", "cluster"];
+const OTHER_SECTIONS: [&str; 1] = ["remote"];
 
 const VIEW_KEYS: [&str; 3] = ["path", "where", "leaf"];
 
@@ -87,6 +90,7 @@ impl<'a> Source<'a> {
                 "label" => config.labels = self.entries(section, item, Self::label)?,
                 "operation" => config.workflow.operations = self.operations(item)?,
                 "group" => config.workflow.groups = self.entries(section, item, Self::group)?,
+                "cluster" => config.clusters = self.entries(section, item, Self::cluster)?,
                 "hooks" => config.workflow.hooks = self.hooks("hooks", item)?,
                 name if OTHER_SECTIONS.contains(&name) => {}
                 name => {
@@ -214,7 +218,7 @@ mod tests {
         );
         check_error(
             "x = 1",
-            "`sweepfs.toml`, line 1, column 1: unknown section `x`; there are `view`, `label`, `operation`, `group` and `hooks`",
+            "`sweepfs.toml`, line 1, column 1: unknown section `x`; there are `view`, `label`, `operation`, `group`, `hooks` and `cluster`",
         );
         check_error(
             "[views]",

@@ -224,7 +224,7 @@ pub(super) fn listed(names: &[&str]) -> String {
 }
 
 pub(super) fn table<'t, 'a>(name: &str, item: &'t Item<'a>) -> Read<&'t DeTable<'a>> {
-    let below = if matches!(name, "view" | "group") {
+    let below = if matches!(name, "view" | "group" | "cluster") {
         ".NAME"
     } else {
         ""
@@ -265,7 +265,9 @@ pub(super) fn check_name(section: &str, name: &str, span: Range<usize>) -> Read<
         _ if name.len() > NAME_BYTES_MAX => fault(format!(
             "the name of a {section} is longer than {NAME_BYTES_MAX} bytes"
         )),
-        _ if matches!(section, "operation" | "group") && name.chars().any(char::is_control) => {
+        _ if matches!(section, "operation" | "group" | "cluster" | "partition")
+            && name.chars().any(char::is_control) =>
+        {
             fault(format!("the name of a {section} holds a control character"))
         }
         _ if section == "view" && RESERVED_VIEWS.contains(&name) => {

@@ -468,6 +468,12 @@ const NETWORK_MAGIC: [(u32, &str); 18] = [
     (0x786F_4256, "vboxsf"),
 ];
 
+/// Tells whether a path is that of a program that we may run.
+pub fn is_executable(path: &Path) -> bool {
+    let may_run = rustix::fs::access(path, rustix::fs::Access::EXEC_OK).is_ok();
+    may_run && path.is_file()
+}
+
 /// Tells whether the file system that holds a path can only be read.
 pub fn is_read_only(path: &Path) -> bool {
     rustix::fs::statvfs(path)

@@ -51,6 +51,8 @@ pub struct Order<'a> {
     pub account: Option<&'a str>,
     /// Where it runs: a partition, or a queue.
     pub partition: Option<&'a str>,
+    /// On how many nodes each element runs; `None` is as the scheduler likes.
+    pub nodes: Option<u32>,
     /// More options of the scheduler, as they stand in its scripts.
     pub options: &'a [String],
     /// The arrays that must have ended, well or not, before it begins; by their ids.

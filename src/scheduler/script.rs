@@ -35,6 +35,7 @@ fn common(order: &Order<'_>) -> Scope {
         .with("gpus", needs.gpus)
         .with("account", order.account.unwrap_or_default())
         .with("partition", order.partition.unwrap_or_default())
+        .with("nodes", order.nodes.unwrap_or_default())
         .with("options", lines(order.options))
         .with("setup", order.setup)
         .with("program", order.program)

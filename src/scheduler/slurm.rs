@@ -24,6 +24,9 @@ const TEMPLATE: &str = r#"#!/bin/bash
 #SBATCH --no-requeue
 #SBATCH --ntasks={{ processes }}
 #SBATCH --cpus-per-task={{ threads }}
+{% if nodes %}
+#SBATCH --nodes={{ nodes }}
+{% endif %}
 {% if gpus > 0 %}
 #SBATCH --gpus={{ gpus }}
 {% endif %}
@@ -550,6 +553,7 @@ mod tests {
             needs,
             account: Some("o'neill; rm"),
             partition: Some("gpu"),
+            nodes: Some(2),
             options: &["--constraint=a100".into(), "--mail-type=END".into()],
             after: &["4".into(), "5".into()],
             is_held: true,
@@ -564,6 +568,7 @@ mod tests {
 #SBATCH --no-requeue
 #SBATCH --ntasks=4
 #SBATCH --cpus-per-task=2
+#SBATCH --nodes=2
 #SBATCH --gpus=1
 #SBATCH --mem=4097M
 #SBATCH --time=1-12:00:01

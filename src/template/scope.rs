@@ -1,7 +1,7 @@
 //! What templates can name.
 
 use super::error::TemplateError;
-use super::values::shown;
+use super::values::{Raw, shown};
 use crate::pyjson::{self, Object, PyStr, dumps};
 use minijinja::Value;
 use minijinja::value::Enumerator;
@@ -23,6 +23,8 @@ pub struct Scope(Arc<Vec<(String, Item)>>);
 pub enum Item {
     /// A value.
     Value(pyjson::Value),
+    /// A text that is printed as it is.
+    Raw(String),
     /// An object, such as a state point.
     Object(Arc<Object>),
     /// More names.
@@ -237,6 +239,7 @@ impl Dict {
                 let (_, item) = scope.0.iter().find(|(name, _)| name == key)?;
                 Some(match item {
                     Item::Value(value) => self.show(key, value),
+                    Item::Raw(text) => Value::from_object(Raw(text.clone())),
                     Item::Object(object) => self.below(key, Node::Object(Arc::clone(object))),
                     Item::Scope(scope) => self.below(key, Node::Scope(scope.clone())),
                     Item::List(scopes) => {

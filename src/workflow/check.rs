@@ -7,7 +7,7 @@ use super::run::{Planned, ScopeError, scope};
 use super::units::{UnitIdx, Units, aggregate_id};
 use crate::catalog::FactsError;
 use crate::config::{Hooks, OperationConfig, WorkflowConfig};
-use crate::template::{Scope, Template, TemplateError};
+use crate::template::{Item, Scope, Template, TemplateError};
 use crate::workspace::Workspace;
 use std::collections::BTreeSet;
 
@@ -120,7 +120,9 @@ impl Trial<'_> {
         };
         let scope = scope
             .with("processes", needed.processes)
-            .with("threads", needed.threads);
+            .with("threads", needed.threads)
+            .with("gpus", needed.gpus)
+            .with("launcher", Item::Raw(String::new()));
         self.try_command(("command", &self.operation.command), &scope, &mut findings);
         let ended = scope.clone().with("exit_code", 0_i64).with("reason", "");
         for hook in hooks(&self.operation.hooks).chain(hooks(self.common)) {

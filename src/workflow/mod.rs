@@ -24,8 +24,8 @@ mod summary;
 mod units;
 
 pub use batch::{
-    Batch, BatchCost, BatchLine, BatchTask, Bundle, Cluster, Clusters, Followed, SendError, Sent,
-    Submitter, batches, cancel, follow,
+    Batch, BatchCost, BatchLine, BatchTask, Bundle, Cluster, Clusters, Followed, Place, SendError,
+    Sent, Submitter, batches, cancel, follow, place,
 };
 pub use check::{Finding, check_rendering, check_syntax};
 pub use evaluate::{Evaluation, OperationStates};
@@ -37,8 +37,8 @@ pub use marks::{Marks, OperationMarks};
 pub use record::{INTERRUPTIONS_MAX, Record, Stage};
 pub use resources::{ResourceError, ResourceTemplates, Resources};
 pub use run::{
-    Ended, Found, Outcome, Planned, PrepareError, Prepared, RunObserver, RunOptions, RunSummary,
-    Runner, ScopeError, eligible,
+    Ended, Found, Launcher, Outcome, Planned, PrepareError, Prepared, RunObserver, RunOptions,
+    RunSummary, Runner, ScopeError, eligible,
 };
 pub use sidecar::{FLOW_FILE, Sidecar, SidecarError};
 pub use state::{FlowState, UnknownFlowState};

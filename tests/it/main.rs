@@ -8,6 +8,7 @@ mod bad_input;
 mod by;
 mod catalog;
 mod cli;
+mod clusters;
 mod docs;
 mod explain;
 mod filter;

@@ -3,9 +3,9 @@
 mod workflow;
 
 pub(super) use workflow::{
-    BatchArgs, CancelArgs, ExecArgs, ExplainArgs, LogArgs, NextArgs, Order, QueueArgs, RunArgs,
-    StatusArgs, SubmitArgs, WorkflowArgs, WorkflowCommand, WorkflowForgetArgs, WorkflowGraphArgs,
-    WorkflowImportArgs,
+    BatchArgs, CancelArgs, ClusterArgs, ClusterCommand, ExecArgs, ExplainArgs, LogArgs, NextArgs,
+    Order, QueueArgs, RunArgs, StatusArgs, SubmitArgs, WorkflowArgs, WorkflowCommand,
+    WorkflowForgetArgs, WorkflowGraphArgs, WorkflowImportArgs,
 };
 
 use crate::catalog::SchemaStyle;
@@ -106,6 +106,7 @@ pub(super) enum Command {
     Submit(SubmitArgs),
     Queue(QueueArgs),
     Cancel(CancelArgs),
+    Cluster(ClusterArgs),
     Workflow(WorkflowArgs),
     Status(StatusArgs),
     Next(NextArgs),

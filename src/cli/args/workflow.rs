@@ -204,6 +204,39 @@ pub(in crate::cli) struct SubmitArgs {
     pub(in crate::cli) dry_run: bool,
 }
 
+/// Show the clusters that are known.
+#[derive(Debug, ClapArgs)]
+#[command(
+    after_help = "Descriptions are in this program, in `~/.config/sweepfs/clusters.toml` and in the project's
+`sweepfs.toml`, each read over the ones before. `--cluster` chooses one, or else the variable
+SWEEPFS_CLUSTER, the name of this host, the environment, and at last the scheduler that is here.
+
+Examples:
+  sweepfs cluster list
+  sweepfs cluster show
+  sweepfs cluster show greatlakes >> ~/.config/sweepfs/clusters.toml"
+)]
+pub(in crate::cli) struct ClusterArgs {
+    #[command(subcommand)]
+    pub(in crate::cli) command: ClusterCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub(in crate::cli) enum ClusterCommand {
+    /// List them: a star for the one that is chosen, the name, the scheduler, and where it is
+    /// described.
+    List,
+    Show(ClusterShowArgs),
+}
+
+/// Print a description, and why it was chosen.
+#[derive(Debug, ClapArgs)]
+pub(in crate::cli) struct ClusterShowArgs {
+    /// The cluster [default: the one that is here].
+    #[arg(value_name = "NAME")]
+    pub(in crate::cli) name: Option<String>,
+}
+
 /// Used by batch jobs.
 #[derive(Debug, ClapArgs)]
 pub(in crate::cli) struct BatchArgs {

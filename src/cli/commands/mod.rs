@@ -1,6 +1,7 @@
 //! One file per command: an interface to an engine, not an implementation.
 
 pub(super) mod check;
+pub(super) mod cluster;
 pub(super) mod create;
 pub(super) mod diff;
 pub(super) mod doctor;

@@ -9,8 +9,8 @@ use crate::cli::selection::Selection;
 use crate::report::{Event, Observer};
 use crate::term::{ProgressObserver, Term};
 use crate::workflow::{
-    BatchTask, Bundle, Ended, Flow, Outcome, Planned, RunObserver, RunOptions, RunSummary, Runner,
-    eligible,
+    BatchTask, Bundle, Ended, Flow, Outcome, Planned, Prepared, RunObserver, RunOptions,
+    RunSummary, Runner, eligible,
 };
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
@@ -34,7 +34,9 @@ pub(in crate::cli) fn run(context: &Context<'_>, args: &RunArgs) -> Result<Exit,
     let project = Loaded::new(context)?;
     let operations = args.operations.places(project.flow.config())?;
     let selection = Selection::new(context, &args.selection, &[], &[])?;
-    context.follow(&project.workspace, &project.clusters(context)?);
+    let clusters = project.clusters(context)?;
+    let prepared = project.prepared_here(&clusters)?;
+    context.follow(&project.workspace, &clusters);
     let (mut exit, mut n_failed) = (Exit::Done, 0);
     let mut plan = || {
         let found = context.ask(&project.workspace, &selection, |facts, jobs| {
@@ -51,7 +53,7 @@ pub(in crate::cli) fn run(context: &Context<'_>, args: &RunArgs) -> Result<Exit,
         let planned = plan()?;
         let limit = args.limit.unwrap_or(usize::MAX);
         let planned: Vec<_> = planned.into_iter().take(limit).collect();
-        return print_commands(context, &project, &planned);
+        return print_commands(context, &project, &prepared, &planned);
     }
     let options = RunOptions {
         cores: cores(args.parallel),
@@ -60,7 +62,7 @@ pub(in crate::cli) fn run(context: &Context<'_>, args: &RunArgs) -> Result<Exit,
         fail_fast: args.fail_fast,
         force: false,
     };
-    let done = execute(context, &project, &options, plan, false, None)?;
+    let done = execute(context, (&project, &prepared), &options, plan, false, None)?;
     if n_failed > 0 {
         context
             .term
@@ -76,9 +78,10 @@ pub(in crate::cli) fn run(context: &Context<'_>, args: &RunArgs) -> Result<Exit,
 pub(in crate::cli) fn exec(context: &Context<'_>, args: &ExecArgs) -> Result<Exit, CliError> {
     let project = Loaded::new(context)?;
     let operation = operation_named(project.flow.config(), &args.operation)?;
+    let prepared = project.prepared_here(&project.clusters(context)?)?;
     let planned = project.named(context, operation, &args.jobs, &args.selection)?;
     if args.dry_run {
-        return print_commands(context, &project, &planned);
+        return print_commands(context, &project, &prepared, &planned);
     }
     let options = RunOptions {
         cores: 1,
@@ -89,7 +92,7 @@ pub(in crate::cli) fn exec(context: &Context<'_>, args: &ExecArgs) -> Result<Exi
     };
     let mut planned = Some(planned);
     let plan = || Ok(planned.take().unwrap_or_default());
-    execute(context, &project, &options, plan, true, None)
+    execute(context, (&project, &prepared), &options, plan, true, None)
 }
 
 /// Executes what an element of a submission is for.
@@ -124,29 +127,30 @@ pub(in crate::cli) fn batch(context: &Context<'_>, args: &BatchArgs) -> Result<E
     };
     let plan = || Ok(planned.take().unwrap_or_default());
     let clusters = project.clusters(context)?;
-    let cluster = context.choose(&clusters, Some(&bundle.cluster))?;
+    let cluster = context.choose(&clusters, Some(&bundle.cluster))?.cluster;
     let task = BatchTask::new(
         cluster.scheduler.as_ref(),
         &args.submission,
         &args.array,
         args.element,
     );
-    execute(context, &project, &options, plan, false, Some(task))
+    let prepared = project.prepared(&cluster.config)?;
+    let project = (&project, &prepared[..]);
+    execute(context, project, &options, plan, false, Some(task))
 }
 
 /// Does executions, and tells what came of them.
 fn execute(
     context: &Context<'_>,
-    project: &Loaded,
+    (project, prepared): (&Loaded, &[Prepared]),
     options: &RunOptions,
     plan: impl FnMut() -> Result<Vec<Planned>, CliError>,
     with_output: bool,
     task: Option<BatchTask<'_>>,
 ) -> Result<Exit, CliError> {
-    let prepared = project.prepared()?;
     let interrupts = count_interrupts()?;
     let store = context.store(&project.workspace);
-    let runner = Runner::new(&project.flow, &store, &prepared, options, &interrupts);
+    let runner = Runner::new(&project.flow, &store, prepared, options, &interrupts);
     let runner = match task {
         Some(task) => runner.as_batch(task),
         None => runner,
@@ -195,9 +199,9 @@ fn ordered(mut planned: Vec<Planned>, order: Order) -> Vec<Planned> {
 fn print_commands(
     context: &Context<'_>,
     project: &Loaded,
+    prepared: &[Prepared],
     planned: &[Planned],
 ) -> Result<Exit, CliError> {
-    let prepared = project.prepared()?;
     let mut exit = Exit::Done;
     for planned in planned {
         let prepared = &prepared[planned.operation];

@@ -9,7 +9,7 @@ use crate::exec::quoted;
 use crate::report::harmless;
 use crate::scheduler::Needs;
 use crate::workflow::{
-    Batch, BatchCost, Cluster, Clusters, SendError, Submitter, batches, eligible,
+    Batch, BatchCost, Cluster, Clusters, Place, SendError, Submitter, batches, eligible, place,
 };
 use std::io::IsTerminal;
 use std::path::Path;
@@ -17,14 +17,14 @@ use std::path::Path;
 pub(in crate::cli) fn run(context: &Context<'_>, args: &SubmitArgs) -> Result<Exit, CliError> {
     let project = Loaded::new(context)?;
     let clusters = project.clusters(context)?;
-    let cluster = context.choose(&clusters, args.cluster.as_deref())?;
+    let choice = context.choose(&clusters, args.cluster.as_deref())?;
+    let cluster = choice.cluster;
     let (batches, exit) = plan(context, &project, args, (&clusters, cluster))?;
     let program = context.program()?;
     let submitter = Submitter {
         flow: &project.flow,
         cluster,
         account: args.account.as_deref(),
-        partition: args.partition.as_deref(),
         at_once: args.at_once,
         program: text(&program)?,
         project: text(project.workspace.project_root())?,
@@ -36,6 +36,10 @@ pub(in crate::cli) fn run(context: &Context<'_>, args: &SubmitArgs) -> Result<Ex
     if batches.is_empty() {
         context.term.note("nothing to submit");
         return Ok(exit);
+    }
+    if args.cluster.is_none() {
+        let (name, why) = (cluster.name(), &choice.why);
+        context.term.note(format_args!("to `{name}`, since {why}"));
     }
     tell_cost(context, &project, &batches);
     if !args.yes && !is_wanted(context)? {
@@ -54,7 +58,7 @@ fn plan(
 ) -> Result<(Vec<Batch>, Exit), CliError> {
     let operations = args.operations.places(project.flow.config())?;
     let selection = Selection::new(context, &args.selection, &[], &[])?;
-    let prepared = project.prepared()?;
+    let prepared = project.prepared(&cluster.config)?;
     context.follow(&project.workspace, clusters);
     let found = context.ask(&project.workspace, &selection, |facts, jobs| {
         let evaluation = project.flow.evaluation(facts)?;
@@ -66,7 +70,7 @@ fn plan(
     let mut planned = found_planned.planned;
     planned.truncate(args.limit.unwrap_or(usize::MAX));
     let elements_max = cluster.scheduler.elements_max();
-    let (batches, unusable) = batches(&project.flow, &prepared, planned, elements_max);
+    let (mut batches, unusable) = batches(&project.flow, &prepared, planned, elements_max);
     for (planned, reason) in unusable {
         let name = &project.flow.config().operations[planned.operation].name;
         context
@@ -74,6 +78,8 @@ fn plan(
             .warn(format_args!("{name} {}: {reason}", planned.id));
         exit = Exit::Partial;
     }
+    let partition = args.partition.as_deref();
+    exit = exit.or(put(context, project, &mut batches, (cluster, partition)));
     if found_planned.n_failed > 0 {
         let n = found_planned.n_failed;
         context
@@ -84,6 +90,30 @@ fn plan(
             .hint("`sweepfs submit --retry` takes it again, `sweepfs status` shows it");
     }
     Ok((batches, exit))
+}
+
+/// Finds the place of each batch, and names those that have none.
+fn put(
+    context: &Context<'_>,
+    project: &Loaded,
+    batches: &mut Vec<Batch>,
+    (cluster, partition): (&Cluster, Option<&str>),
+) -> Exit {
+    let mut exit = Exit::Done;
+    batches.retain_mut(|batch| {
+        let found = place(&cluster.config, &batch.needs, partition);
+        let name = &project.flow.config().operations[batch.operation].name;
+        match found {
+            Ok(place) => batch.place = place,
+            Err(reason) => {
+                context.term.warn(format_args!("{name}: {reason}"));
+                exit = Exit::Partial;
+                return false;
+            }
+        }
+        true
+    });
+    exit
 }
 
 fn text(path: &Path) -> Result<&str, CliError> {
@@ -110,7 +140,7 @@ fn tell_cost(context: &Context<'_>, project: &Loaded, batches: &[Batch]) {
     let mut total = BatchCost::default();
     for batch in batches {
         let name = &project.flow.config().operations[batch.operation].name;
-        let needs = needs(&batch.needs);
+        let needs = needs(&batch.needs, &batch.place);
         let n = batch.planned.len();
         context.term.note(format_args!(
             "{name}: {n} executions in an array, each {needs}"
@@ -135,7 +165,7 @@ fn tell_cost(context: &Context<'_>, project: &Loaded, batches: &[Batch]) {
     }
 }
 
-fn needs(needs: &Needs) -> String {
+fn needs(needs: &Needs, place: &Place) -> String {
     let mut parts = vec![match needs.cores() {
         1 => "1 core".to_owned(),
         n => format!("{n} cores"),
@@ -150,6 +180,15 @@ fn needs(needs: &Needs) -> String {
         Some(time_s) => format!("{:.1} h", time_s as f64 / 3600.0),
         None => "no walltime".to_owned(),
     });
+    if let Some(partition) = &place.partition {
+        parts.push(format!("in `{partition}`"));
+    }
+    if place.paid_cores > needs.cores() {
+        parts.push(format!(
+            "which gives whole nodes: {} cores",
+            place.paid_cores
+        ));
+    }
     parts.join(", ")
 }
 

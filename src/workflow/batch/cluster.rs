@@ -2,16 +2,19 @@
 
 use crate::config::ClusterConfig;
 use crate::scheduler::Scheduler;
+use std::path::PathBuf;
 
 /// A cluster that can be used.
 #[derive(Debug)]
 pub struct Cluster {
     /// Its description.
     pub config: ClusterConfig,
+    /// Where it is described, the weightiest last; nowhere if only its scheduler is known.
+    pub origins: Vec<String>,
     /// How it is spoken to.
     pub scheduler: Box<dyn Scheduler>,
-    /// The project's own template of scripts for it.
-    pub template: Option<String>,
+    /// The project's own template of scripts for it: the path, and the text.
+    pub template: Option<(PathBuf, String)>,
 }
 
 impl Cluster {

@@ -9,6 +9,7 @@ mod bundle;
 mod cancel;
 mod cluster;
 mod follow;
+mod place;
 mod submit;
 mod task;
 
@@ -16,5 +17,6 @@ pub use bundle::Bundle;
 pub use cancel::{BatchLine, cancel};
 pub use cluster::{Cluster, Clusters};
 pub use follow::{Followed, follow};
+pub use place::{Place, place};
 pub use submit::{Batch, BatchCost, SendError, Sent, Submitter, batches};
 pub use task::BatchTask;

@@ -3,6 +3,7 @@
 use super::bundle::{Bundle, BundleExecution, logs_path, script_path};
 use super::cluster::Cluster;
 use super::follow::{forget_answer, record_id, withdraw};
+use super::place::Place;
 use crate::exec::Machine;
 use crate::fsx::{self, Durability, FsError};
 use crate::report::with_causes;
@@ -17,7 +18,7 @@ use crate::workflow::sidecar::SidecarError;
 use crate::workflow::summary::Summary;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use uuid::Uuid;
 
 /// More of an operation's name is not part of that of a submission.
@@ -30,6 +31,8 @@ pub struct Batch {
     pub operation: usize,
     /// What each needs.
     pub needs: Needs,
+    /// Where they go.
+    pub place: Place,
     /// The executions.
     pub planned: Vec<Planned>,
     /// The name of the submission.
@@ -71,8 +74,8 @@ impl Batch {
         };
         let hours = walltime_s as f64 / 3600.0 * n as f64;
         BatchCost {
-            cpu_hours: hours * f64::from(self.needs.cores()),
-            gpu_hours: hours * f64::from(self.needs.gpus),
+            cpu_hours: hours * f64::from(self.place.paid_cores),
+            gpu_hours: hours * f64::from(self.place.paid_gpus),
             n_unlimited: 0,
         }
     }
@@ -117,6 +120,7 @@ pub fn batches(
             found.push(Batch {
                 operation,
                 needs,
+                place: Place::default(),
                 planned: some.to_vec(),
                 name: new_name(&flow.config().operations[operation].name),
             });
@@ -152,6 +156,14 @@ pub enum SendError {
     /// The script cannot be written.
     #[error("the script cannot be made: {0}")]
     Script(TemplateError),
+    /// The project's own template has a mistake.
+    #[error("`{}` is no template for scripts: {cause}", path.display())]
+    OwnScript {
+        /// The template.
+        path: PathBuf,
+        /// What is wrong.
+        cause: TemplateError,
+    },
     /// Something in the project cannot be written.
     #[error("the submission cannot be noted: {0}")]
     Note(String),
@@ -178,8 +190,6 @@ pub struct Submitter<'a> {
     pub cluster: &'a Cluster,
     /// Who pays, if it is not who the cluster's description says.
     pub account: Option<&'a str>,
-    /// Where they run, if it is not where the cluster's description says.
-    pub partition: Option<&'a str>,
     /// So many of an array run at a time.
     pub at_once: Option<u32>,
     /// This program, as batch jobs will find it.
@@ -202,7 +212,8 @@ impl Submitter<'_> {
             at_once: self.at_once,
             needs: batch.needs,
             account: self.account.or(config.account.as_deref()),
-            partition: self.partition.or(config.partition.as_deref()),
+            partition: batch.place.partition.as_deref(),
+            nodes: batch.place.nodes,
             options: &config.options,
             after: &[],
             is_held: false,
@@ -210,8 +221,15 @@ impl Submitter<'_> {
             program: self.program,
             project: self.project,
         };
-        let script = script(scheduler, &order, self.cluster.template.as_deref());
-        let script = script.map_err(SendError::Script)?;
+        let own = self.cluster.template.as_ref();
+        let script = script(scheduler, &order, own.map(|(_, text)| text.as_str()));
+        let script = script.map_err(|error| match own {
+            Some((path, _)) => SendError::OwnScript {
+                path: path.clone(),
+                cause: error,
+            },
+            None => SendError::Script(error),
+        })?;
         let workspace = self.flow.workspace();
         let command = scheduler.command(
             &script_path(workspace, &batch.name),

@@ -1,11 +1,13 @@
 //! Executing what is eligible.
 
 mod execution;
+mod launcher;
 mod prepared;
 mod scope;
 mod watch;
 
 pub use execution::{Ended, Outcome};
+pub use launcher::Launcher;
 pub use prepared::{PrepareError, Prepared};
 pub use scope::ScopeError;
 pub(super) use scope::scope;

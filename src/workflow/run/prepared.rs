@@ -1,9 +1,10 @@
 //! Operations with their templates read.
 
+use super::launcher::Launcher;
 use super::scope::scope;
 use super::{Planned, ScopeError};
 use crate::config::{Hooks, OperationConfig, WorkflowConfig};
-use crate::template::{Scope, Template, TemplateError};
+use crate::template::{Item, Scope, Template, TemplateError};
 use crate::workflow::resources::{ResourceError, ResourceTemplates, Resources};
 use crate::workspace::Workspace;
 
@@ -31,6 +32,7 @@ pub struct Prepared {
     config: OperationConfig,
     command: Template,
     resources: ResourceTemplates,
+    launcher: Launcher,
     /// The hooks of all operations and those of its own, in the order before an execution.
     pub(super) hooks: Vec<PreparedHooks>,
 }
@@ -58,24 +60,30 @@ pub(super) enum RenderError {
     Scope(#[from] ScopeError),
     #[error("its command cannot be made: {0}")]
     Command(TemplateError),
+    #[error("the cluster's launcher cannot be used: {0}")]
+    Launcher(TemplateError),
     #[error(transparent)]
     Resources(#[from] ResourceError),
 }
 
 impl Prepared {
-    /// Reads the templates of all operations.
+    /// Reads the templates of all operations, whose processes a launcher starts.
     ///
     /// # Errors
     ///
     /// Fails for the first whose syntax is wrong.
-    pub fn all(config: &WorkflowConfig) -> Result<Vec<Self>, PrepareError> {
+    pub fn all(config: &WorkflowConfig, launcher: &Launcher) -> Result<Vec<Self>, PrepareError> {
         let operations = config.operations.iter();
         operations
-            .map(|operation| Self::new(operation, &config.hooks))
+            .map(|operation| Self::new(operation, &config.hooks, launcher))
             .collect()
     }
 
-    fn new(config: &OperationConfig, common: &Hooks) -> Result<Self, PrepareError> {
+    fn new(
+        config: &OperationConfig,
+        common: &Hooks,
+        launcher: &Launcher,
+    ) -> Result<Self, PrepareError> {
         let read = |key: &'static str, text: &str| {
             Template::parse(text).map_err(|cause| PrepareError::Command {
                 operation: config.name.clone(),
@@ -96,6 +104,7 @@ impl Prepared {
         Ok(Self {
             command: read("command", &config.command)?,
             resources: ResourceTemplates::parse(&config.name, &config.resources)?,
+            launcher: launcher.clone(),
             hooks: vec![hooks(common)?, hooks(&config.hooks)?],
             config: config.clone(),
         })
@@ -135,7 +144,10 @@ impl Prepared {
     ) -> Result<(Scope, Rendered), RenderError> {
         let scope = scope(workspace, &self.config, planned)?;
         let resources = self.resources.render(&scope)?;
+        let launcher = self.launcher.text(&resources);
+        let launcher = launcher.map_err(RenderError::Launcher)?;
         let scope = scope
+            .with("launcher", Item::Raw(launcher))
             .with("processes", resources.processes)
             .with("threads", resources.threads)
             .with("gpus", resources.gpus);
