@@ -72,7 +72,8 @@ impl Context<'_> {
             add(ClusterConfig::read_all(&path)?, &path.to_string_lossy());
         }
         add(config.clusters.clone(), "sweepfs.toml");
-        let root = workspace.project_root();
+        let templates = workspace.project_root().join(TEMPLATES);
+        let templates = Some(templates.as_path()).filter(|dir| dir.is_dir());
         let known = all
             .into_values()
             .filter(|(config, _)| {
@@ -80,7 +81,7 @@ impl Context<'_> {
                     .scheduler
                     .is_none_or(|kind| kind == SchedulerKind::Slurm)
             })
-            .map(|(config, origins)| cluster(root, config, origins));
+            .map(|(config, origins)| cluster(templates, config, origins));
         Ok(Clusters(known.collect::<Result<_, _>>()?))
     }
 
@@ -126,7 +127,11 @@ fn unknown(clusters: &Clusters, name: &str) -> CliError {
 }
 
 /// Makes a described cluster usable.
-fn cluster(root: &Path, config: ClusterConfig, origins: Vec<String>) -> Result<Cluster, CliError> {
+fn cluster(
+    templates: Option<&Path>,
+    config: ClusterConfig,
+    origins: Vec<String>,
+) -> Result<Cluster, CliError> {
     let Some(kind) = config.scheduler else {
         let place = origins.last().map_or("", String::as_str);
         let message = format!(
@@ -139,7 +144,10 @@ fn cluster(root: &Path, config: ClusterConfig, origins: Vec<String>) -> Result<C
         return Err(CliError::failed(message).with_hint(format!("there are {}", names.join(", "))));
     };
     Ok(Cluster {
-        template: template(root, &config.name)?,
+        template: match templates {
+            Some(dir) => template(dir, &config.name)?,
+            None => None,
+        },
         scheduler: scheduler(kind, &config)?,
         config,
         origins,
@@ -154,10 +162,10 @@ fn scheduler(kind: SchedulerKind, config: &ClusterConfig) -> Result<Box<dyn Sche
     })
 }
 
-/// Reads the project's template of scripts: the one for a cluster, or else the one for all.
-fn template(root: &Path, name: &str) -> Result<Option<(PathBuf, String)>, CliError> {
+/// Reads a project's template of scripts: the one for a cluster, or else the one for all.
+fn template(dir: &Path, name: &str) -> Result<Option<(PathBuf, String)>, CliError> {
     for file in [format!("{name}.sh"), "script.sh".to_owned()] {
-        let path = root.join(TEMPLATES).join(file);
+        let path = dir.join(file);
         let bytes = match fsx::read(&path) {
             Err(error) if error.kind() == ErrorKind::NotFound => continue,
             bytes => bytes.map_err(|error| CliError::failed(with_causes(&error)))?,
