@@ -84,10 +84,14 @@ def states(made, grid, peers):
     """Returns the questions about the state of all jobs, and of one."""
     one = job_id(grid.middle())
     ours = lambda *args: (Contender("sweepfs", ((made.program, *args),), {"sweepfs": PRESENT}),)
-    row = lambda *args: by(peers.row, "row", "--cluster", "none", "--no-progress", "-q", *args)
+    quiet = ("--cluster", "none", "--no-progress", "-q")
+    row = lambda *args: by(peers.row, "row", *quiet, *args)
+    # Row's status looks at no job; its scan does.
+    looking = (peers.row, *quiet, "scan"), (peers.row, *quiet, "show", "status")
+    row_looking = (Contender("row scan, show status", looking, {}),) if peers.row else ()
     flow = lambda *args: by(peers.flow, "signac-flow", "project.py", *args)
     return [
-        Case("status", ours("status") + row("show", "status") + flow("status", "--hide-progress")),
+        Case("status", ours("status") + row_looking + row("show", "status") + flow("status", "--hide-progress")),
         Case("status of one job", ours("status", "-j", one) + row("show", "status", "-a", "init", one) + flow("status", "-j", one)),
         Case("next", ours("next", "init") + flow("next", "init")),
         Case("run, no job selected", ours("run", "-o", "init", "-f", "a<0") + flow("run", "-f", "a", "-1")),
