@@ -346,6 +346,21 @@ pub fn remove_abandoned(dir: &Path, name: &str, age: Duration) {
     }
 }
 
+/// Removes the empty files of a directory that nobody has touched for a time, and the directory if
+/// nothing else is in it.
+pub fn remove_empty_files(dir: &Path, age: Duration) {
+    for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
+        let is_old = |at: SystemTime| at.elapsed().is_ok_and(|since| since > age);
+        let is_empty = entry.metadata().is_ok_and(|metadata| {
+            metadata.is_file() && metadata.len() == 0 && metadata.modified().is_ok_and(is_old)
+        });
+        if is_empty {
+            let _ = fs::remove_file(entry.path());
+        }
+    }
+    let _ = fs::remove_dir(dir);
+}
+
 fn temporary_beside(path: &Path) -> PathBuf {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     path.with_file_name(format!("{TEMPORARY_PREFIX}{}_{name}", Uuid::new_v4()))
@@ -523,5 +538,22 @@ mod tests {
         if std::os::unix::fs::chown(&other, Some(1), None).is_ok() {
             assert!(create_private_dir(&other).is_err());
         }
+    }
+
+    #[test]
+    fn only_empty_files_are_removed() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let logs = dir.path().join("logs");
+        fs::create_dir(&logs).expect("a directory");
+        for (name, text) in [("0.log", ""), ("1.log", "a word")] {
+            fs::write(logs.join(name), text).expect("a file");
+        }
+        remove_empty_files(&logs, Duration::from_secs(3600));
+        assert!(logs.join("0.log").exists());
+        remove_empty_files(&logs, Duration::ZERO);
+        assert!(!logs.join("0.log").exists() && logs.join("1.log").exists());
+        fs::remove_file(logs.join("1.log")).expect("removed");
+        remove_empty_files(&logs, Duration::ZERO);
+        assert!(!logs.exists());
     }
 }

@@ -9,6 +9,10 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// What batch jobs print is kept that long though it is nothing, since they may still be ending.
+const EMPTY_LOGS_KEPT: Duration = Duration::from_secs(3600);
 
 /// Where submissions are noted, below the project's directory.
 const BATCHES: &str = ".sweepfs/batches";
@@ -188,6 +192,20 @@ pub(super) fn script_path(workspace: &Workspace, name: &str) -> PathBuf {
 /// Returns where the batch jobs of a submission print to.
 pub(super) fn logs_path(workspace: &Workspace, name: &str) -> PathBuf {
     below(workspace, Path::new(LOGS), name)
+}
+
+/// Removes the empty logs of submissions that are over. Batch jobs print nothing if all goes well, for
+/// what their executions print has logs of its own.
+pub(super) fn prune_logs(workspace: &Workspace) {
+    let logs = workspace.project_root().join(LOGS);
+    let mut names = Vec::new();
+    // There may be none yet.
+    let _ = fsx::for_each_entry(&logs, |entry| names.push(entry.name.to_owned()));
+    for name in names {
+        if fsx::stamp(&place(workspace, &name.to_string_lossy())).is_err() {
+            fsx::remove_empty_files(&logs.join(name), EMPTY_LOGS_KEPT);
+        }
+    }
 }
 
 fn below(workspace: &Workspace, dir: &Path, name: &str) -> PathBuf {

@@ -1,6 +1,6 @@
 //! Following batch jobs to their end.
 
-use super::bundle::Bundle;
+use super::bundle::{Bundle, prune_logs};
 use super::cluster::{Cluster, Clusters};
 use crate::exec::Machine;
 use crate::fsx::{self, Durability, Lock};
@@ -53,6 +53,10 @@ pub fn follow(workspace: &Workspace, clusters: &Clusters, pause: Duration) -> Fo
         troubles,
         ..Followed::default()
     };
+    if bundles.is_empty() {
+        return followed;
+    }
+    prune_logs(workspace);
     let mut by_cluster: BTreeMap<String, Vec<Bundle>> = BTreeMap::new();
     for bundle in bundles {
         let of_cluster = by_cluster.entry(bundle.cluster.clone()).or_default();
