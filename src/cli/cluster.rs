@@ -68,9 +68,9 @@ impl Chosen {
         Ok(Self { operations, jobs })
     }
 
-    /// Tells whether an element of a submission is meant: all its jobs must be.
-    pub(super) fn has(&self, bundle: &Bundle, element: u32) -> bool {
-        let execution = bundle.executions.get(element as usize);
+    /// Tells whether an execution of a submission is meant: all its jobs must be.
+    pub(super) fn has(&self, bundle: &Bundle, execution: u32) -> bool {
+        let execution = bundle.executions.get(execution as usize);
         let are_meant = |jobs: &HashSet<String>| {
             execution.is_some_and(|execution| execution.jobs.iter().all(|job| jobs.contains(job)))
         };

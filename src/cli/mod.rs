@@ -80,6 +80,8 @@ fn run(args: Args, term: &Term) -> Result<Exit, CliError> {
         Command::Submit(args) => commands::submit::run(&context, &args),
         Command::Queue(args) => commands::queue::run(&context, &args),
         Command::Cancel(args) => commands::queue::cancel(&context, &args),
+        Command::Hold(args) => commands::queue::hold(&context, &args),
+        Command::Release(args) => commands::queue::release(&context, &args),
         Command::Cluster(args) => commands::cluster::run(&context, &args),
         Command::Workflow(args) => commands::workflow::run(&context, &args),
         Command::Status(args) => commands::status::run(&context, &args),

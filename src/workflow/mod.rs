@@ -24,8 +24,8 @@ mod summary;
 mod units;
 
 pub use batch::{
-    Batch, BatchCost, BatchLine, BatchTask, Bundle, Cluster, Clusters, Followed, Place, SendError,
-    Sent, Submitter, batches, cancel, follow, place,
+    Batch, BatchCost, BatchLine, BatchTask, Bundle, Cancelled, Cluster, Clusters, Followed, Place,
+    SendError, Sent, Submitter, batches, cancel, follow, hold, place, release,
 };
 pub use check::{Finding, check_rendering, check_syntax};
 pub use evaluate::{Evaluation, OperationStates};

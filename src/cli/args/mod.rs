@@ -3,9 +3,10 @@
 mod workflow;
 
 pub(super) use workflow::{
-    BatchArgs, CancelArgs, ClusterArgs, ClusterCommand, ExecArgs, ExplainArgs, LogArgs, NextArgs,
-    Order, QueueArgs, RunArgs, StatusArgs, SubmitArgs, WorkflowArgs, WorkflowCommand,
-    WorkflowForgetArgs, WorkflowGraphArgs, WorkflowImportArgs,
+    BatchArgs, BatchSelectionArgs, BatchState, CancelArgs, ClusterArgs, ClusterCommand, ExecArgs,
+    ExplainArgs, HoldArgs, LogArgs, NextArgs, Order, QueueArgs, ReleaseArgs, RunArgs, StatusArgs,
+    SubmitArgs, WorkflowArgs, WorkflowCommand, WorkflowForgetArgs, WorkflowGraphArgs,
+    WorkflowImportArgs,
 };
 
 use crate::catalog::SchemaStyle;
@@ -106,6 +107,8 @@ pub(super) enum Command {
     Submit(SubmitArgs),
     Queue(QueueArgs),
     Cancel(CancelArgs),
+    Hold(HoldArgs),
+    Release(ReleaseArgs),
     Cluster(ClusterArgs),
     Workflow(WorkflowArgs),
     Status(StatusArgs),

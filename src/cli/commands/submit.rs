@@ -26,6 +26,7 @@ pub(in crate::cli) fn run(context: &Context<'_>, args: &SubmitArgs) -> Result<Ex
         cluster,
         account: args.account.as_deref(),
         at_once: args.at_once,
+        is_held: args.hold,
         program: text(&program)?,
         project: text(project.workspace.project_root())?,
     };

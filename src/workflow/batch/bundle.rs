@@ -8,6 +8,7 @@ use crate::workspace::Workspace;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::io::ErrorKind;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -23,8 +24,9 @@ const LOGS: &str = ".sweepfs/logs/batch";
 /// The lock of all notes, below the project's directory.
 const LOCK: &str = ".sweepfs/locks/batches";
 
-/// The note of one submission: an array of batch jobs, each of which is an execution. It is there
-/// before the first record says that an execution is queued, and until the last one has ended.
+/// The note of one submission: an array of batch jobs, each of which has one execution or several. It
+/// is there before the first record says that an execution is queued, and until the last one has
+/// ended. Executions are counted from 0, in the order in which the elements have them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Bundle {
     /// Its name, which the array has too.
@@ -41,13 +43,20 @@ pub struct Bundle {
     pub submitted: String,
     /// The process that submits it: host, number, start.
     pub(super) submitter: (String, i32, String),
-    /// What each element executes.
+    /// What is executed.
     pub executions: Vec<BundleExecution>,
-    /// The elements whose end is recorded.
+    /// So many executions each element has; the last may have fewer.
+    #[serde(default = "one")]
+    pub per_element: u32,
+    /// The executions whose end is recorded.
     pub closed: BTreeSet<u32>,
 }
 
-/// What an element executes.
+fn one() -> u32 {
+    1
+}
+
+/// What is executed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BundleExecution {
     /// The id of the aggregate.
@@ -154,22 +163,37 @@ impl Bundle {
         script_path(workspace, &self.name)
     }
 
-    /// Returns the elements whose end is not recorded.
+    /// Returns the executions whose end is not recorded.
     pub fn open(&self) -> impl Iterator<Item = u32> {
-        (0..self.executions.len() as u32).filter(|element| !self.closed.contains(element))
+        (0..self.executions.len() as u32).filter(|execution| !self.closed.contains(execution))
     }
 
-    /// Returns the id of an element, once it is known.
-    pub fn batch_id(&self, element: u32) -> Option<String> {
+    /// Returns the element that has an execution.
+    pub fn element(&self, execution: u32) -> u32 {
+        execution / self.per_element.max(1)
+    }
+
+    /// Returns the executions of an element.
+    pub fn of_element(&self, element: u32) -> Range<u32> {
+        let n = self.executions.len() as u32;
+        let first = element.saturating_mul(self.per_element.max(1)).min(n);
+        first..first.saturating_add(self.per_element.max(1)).min(n)
+    }
+
+    /// Returns the id of the batch job that has an execution, once it is known.
+    pub fn batch_id(&self, execution: u32) -> Option<String> {
+        let element = self.element(execution);
         self.id.as_ref().map(|id| id.element(element))
     }
 
     /// Returns what a scheduler is asked for.
     pub(super) fn array(&self) -> Option<Array> {
+        let mut elements: Vec<_> = self.open().map(|open| self.element(open)).collect();
+        elements.dedup();
         Some(Array {
             id: self.id.clone()?,
             name: self.name.clone(),
-            elements: self.open().collect(),
+            elements,
         })
     }
 

@@ -37,11 +37,11 @@ pub struct Followed {
 }
 
 impl Followed {
-    /// Returns what is said of an element.
-    pub fn state(&self, bundle: &Bundle, element: u32) -> Option<&Seen> {
+    /// Returns what is said of the batch job that has an execution.
+    pub fn state(&self, bundle: &Bundle, execution: u32) -> Option<&Seen> {
         self.states
             .get(&bundle.cluster)?
-            .get(&bundle.batch_id(element)?)
+            .get(&bundle.batch_id(execution)?)
     }
 }
 
@@ -171,10 +171,10 @@ pub(super) fn record_id(
         id: Some(id.clone()),
         ..bundle.clone()
     };
-    for element in known.open() {
-        change(workspace, &known, element, |record| {
+    for execution in known.open() {
+        change(workspace, &known, execution, |record| {
             if record.batch_id.is_none() {
-                record.batch_id = known.batch_id(element);
+                record.batch_id = known.batch_id(execution);
             }
         })?;
     }
@@ -183,8 +183,8 @@ pub(super) fn record_id(
 
 /// Gives back what a submission has claimed and nobody has begun.
 pub(super) fn withdraw(workspace: &Workspace, bundle: &Bundle, reason: &str) -> Result<(), String> {
-    for element in bundle.open() {
-        change(workspace, bundle, element, |record| {
+    for execution in bundle.open() {
+        change(workspace, bundle, execution, |record| {
             if record.is_queued_by(&bundle.name) {
                 record.withdraw(reason, &now());
             }
@@ -194,15 +194,15 @@ pub(super) fn withdraw(workspace: &Workspace, bundle: &Bundle, reason: &str) -> 
     Bundle::update(workspace, &bundle.name, |note| note.closed.extend(all))
 }
 
-/// Changes the record of an element, if it is still that of the submission and has not ended.
+/// Changes the record of an execution, if it is still that of the submission and has not ended.
 /// Returns whether it was; a job that is gone has none.
 pub(super) fn change(
     workspace: &Workspace,
     bundle: &Bundle,
-    element: u32,
+    execution: u32,
     change: impl FnOnce(&mut Record),
 ) -> Result<bool, String> {
-    let Some(execution) = bundle.executions.get(element as usize) else {
+    let Some(execution) = bundle.executions.get(execution as usize) else {
         return Ok(false);
     };
     let ledger = match Ledger::open(workspace, &execution.id) {

@@ -14,7 +14,7 @@ mod submit;
 mod task;
 
 pub use bundle::Bundle;
-pub use cancel::{BatchLine, cancel};
+pub use cancel::{BatchLine, Cancelled, cancel, hold, release};
 pub use cluster::{Cluster, Clusters};
 pub use follow::{Followed, follow};
 pub use place::{Place, place};

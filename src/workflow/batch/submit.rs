@@ -192,6 +192,8 @@ pub struct Submitter<'a> {
     pub account: Option<&'a str>,
     /// So many of an array run at a time.
     pub at_once: Option<u32>,
+    /// Whether they wait until they are released.
+    pub is_held: bool,
     /// This program, as batch jobs will find it.
     pub program: &'a str,
     /// The project's directory, as text.
@@ -216,7 +218,7 @@ impl Submitter<'_> {
             nodes: batch.place.nodes,
             options: &config.options,
             after: &[],
-            is_held: false,
+            is_held: self.is_held,
             setup: config.setup.as_deref().unwrap_or_default(),
             program: self.program,
             project: self.project,
@@ -315,6 +317,7 @@ impl Submitter<'_> {
             submitted: now(),
             submitter: (process.host, process.pid, process.start),
             executions: executions.collect(),
+            per_element: 1,
             closed: BTreeSet::new(),
         }
     }

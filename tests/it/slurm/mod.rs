@@ -1,5 +1,7 @@
 //! Submitting to a real Slurm, and to programs that answer like an odd one.
 
+mod control;
+
 use crate::support::batch::{Nowhere, Project, operation};
 use crate::support::mounted::kill;
 use crate::support::slurm::Slurm;
@@ -334,58 +336,6 @@ fn a_submission_that_is_refused_is_given_back() {
         ran.stderr.contains("fly: 2 submitted, array 88\n"),
         "{ran:?}"
     );
-}
-
-#[test]
-fn what_waits_is_listed_and_taken_back() {
-    let project = Project::<Nowhere>::new(3, &operation("fly", "true", ""));
-    project.fake("sbatch", "echo 5");
-    let squeue = "n=$(sed -n 's/.*job-name=//p' .sweepfs/batches/*.sh)
-        echo \"5_0|PENDING|Priority|$n\"; echo \"5_1|RUNNING|None|$n\"; echo \"5_[2%1]|PENDING|None|$n\"";
-    project.fake("squeue", squeue);
-    project.fake("scancel", "echo \"$@\" >> cancelled");
-    project.fake("scontrol", "exit 1");
-    project.run(&["submit", "--yes"]).success();
-    let queue = project.run(&["queue"]);
-    let id = |job: usize| {
-        project.jobs[job]
-            .file_name()
-            .unwrap()
-            .to_str()
-            .unwrap()
-            .to_owned()
-    };
-    let mut ids = [id(0), id(1), id(2)];
-    ids.sort();
-    let expected = format!(
-        "5_0          queued   fly {} Priority\n5_1          running  fly {}\n5_2          queued   fly {}\n",
-        ids[0], ids[1], ids[2]
-    );
-    assert_eq!(queue.success(), expected);
-    assert!(
-        project
-            .run(&["cancel"])
-            .failure(2)
-            .contains("what is to be cancelled?")
-    );
-    assert!(
-        project
-            .run(&["cancel", "5_7"])
-            .stderr
-            .contains("nothing to cancel")
-    );
-    let ran = project.run(&["cancel", "-j", &ids[0]]);
-    assert!(ran.stderr.contains("cancelled: 1\n"), "{ran:?}");
-    assert_eq!(
-        project.run(&["next", "fly"]).success(),
-        format!("{}\n", ids[0])
-    );
-    let cancelled = || fs::read_to_string(project.root.join("cancelled")).unwrap();
-    assert_eq!(cancelled(), "5_0\n");
-    project.run(&["cancel", "--all"]).success();
-    assert_eq!(cancelled(), "5_0\n5_1 5_2\n");
-    // Nothing was begun in truth.
-    assert!(project.run(&["queue"]).success().is_empty());
 }
 
 #[test]
