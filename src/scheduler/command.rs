@@ -49,20 +49,29 @@ impl Commands {
         args: &[S],
         limit: Duration,
     ) -> Result<Finished, ExecError> {
-        let mut env = vec![("LC_ALL", Some("C"))];
-        env.extend(self.env);
-        let args: Vec<_> = args.iter().map(AsRef::as_ref).collect();
-        exec::run_with(Path::new(program), &args, &env, limit)
+        let env = [&[("LC_ALL", Some("C"))], self.env].concat();
+        run(program, args, &env, limit)
     }
 
-    /// Runs the command that submits a script.
+    /// Runs the command that submits a script. It may hand our environment to the batch jobs, so
+    /// the language stays that of the user.
     pub(super) fn submit(&self, command: &[OsString]) -> Result<Finished, Trouble> {
         let Some((program, args)) = command.split_first() else {
             return Err(Trouble("there is no command".to_owned()));
         };
         let program = program.to_string_lossy();
-        succeeded(&program, self.change(&program, args))
+        succeeded(&program, run(&program, args, self.env, CHANGING_MAX))
     }
+}
+
+fn run<S: AsRef<OsStr>>(
+    program: &str,
+    args: &[S],
+    env: &[(&str, Option<&str>)],
+    limit: Duration,
+) -> Result<Finished, ExecError> {
+    let args: Vec<_> = args.iter().map(AsRef::as_ref).collect();
+    exec::run_with(Path::new(program), &args, env, limit)
 }
 
 /// Returns what a program said, if it ended well.

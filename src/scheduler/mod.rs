@@ -1,9 +1,11 @@
 //! What a batch system offers, and its backends. They know scripts and batch ids, not jobs.
 
 mod command;
+mod pbs;
 mod script;
 mod slurm;
 
+pub use pbs::{Dialect, Pbs};
 pub use script::script;
 pub use slurm::Slurm;
 
