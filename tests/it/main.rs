@@ -21,6 +21,7 @@ mod query;
 mod redirect;
 mod reference;
 mod run;
+mod schedulers;
 mod semantics;
 mod signac;
 mod slurm;

@@ -294,7 +294,7 @@ impl Pbs {
         };
         if finished.stdout.trim().is_empty() {
             return match finished.stderr.trim().is_empty() {
-                true => Err(Trouble("`qstat` says nothing".to_owned())),
+                true => Err(says_nothing(&finished)),
                 false => Ok(Listing::default()),
             };
         }
@@ -308,11 +308,13 @@ impl Pbs {
     fn list_as_text(self, ids: &[&str]) -> Result<Listing, Trouble> {
         let args = [&["-t", "-f"], ids].concat();
         let finished = self.ask_with_history("qstat", &args)?;
-        let is_silent = |text: &str| text.trim().is_empty();
-        if !ids.is_empty() && is_silent(&finished.stdout) && is_silent(&finished.stderr) {
-            return Err(Trouble("`qstat` says nothing".to_owned()));
+        let listing = Listing::of_text(&finished.stdout);
+        // Only who asks for all may be told of nothing, without a word on what is unknown.
+        let is_plausible = ids.is_empty() && finished.stdout.trim().is_empty();
+        if listing.jobs.is_empty() && finished.stderr.trim().is_empty() && !is_plausible {
+            return Err(says_nothing(&finished));
         }
-        Ok(Listing::of_text(&finished.stdout))
+        Ok(listing)
     }
 
     /// Asks also for what has ended, where the server remembers that.
@@ -395,6 +397,10 @@ fn answered(
         Ok(finished) if is_no_error(&finished) => Ok(finished),
         finished => succeeded(program, finished),
     }
+}
+
+fn says_nothing(finished: &Finished) -> Trouble {
+    names_nothing("qstat", finished)
 }
 
 fn change(program: &str, ids: &[String]) -> Result<(), Trouble> {

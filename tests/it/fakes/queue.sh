@@ -1,0 +1,100 @@
+# The queue of a fake scheduler: a directory of batch jobs, each with a directory per element. An
+# element is `waiting`, `held`, `running` or `ended`, and `how` tells whether it was ended by
+# `deleted` or `over` (time). While there is a file `closed`, nothing begins.
+set -u
+here=$(cd "$(dirname "$0")" && pwd)
+queue=$here/../queue
+mkdir -p "$queue"
+
+refuse() {
+  echo "$1" >&2
+  exit "${2:-1}"
+}
+
+# enqueue NAME SCRIPT FIRST LAST STATE OUTPUT [array]: prints the number of the batch job.
+enqueue() {
+  exec 9>"$queue/lock" && flock 9
+  local id element
+  id=$(($(cat "$queue/last" 2>/dev/null || echo 0) + 1))
+  echo "$id" >"$queue/last"
+  mkdir "$queue/$id"
+  echo "$1" >"$queue/$id/name"
+  cp "$2" "$queue/$id/script"
+  echo "$6" >"$queue/$id/output"
+  [ -z "${7-}" ] || touch "$queue/$id/array"
+  for ((element = $3; element <= $4; element++)); do
+    mkdir "$queue/$id/$element"
+    echo "$5" >"$queue/$id/$element/state"
+  done
+  exec 9>&-
+  [ -e "$queue/closed" ] || begin_all "$id"
+  echo "$id"
+}
+
+begin_all() {
+  local element
+  for element in $(elements "$1"); do
+    [ "$(get "$1" "$element" state)" = waiting ] && begin "$1" "$element"
+  done
+}
+
+elements() { (cd "$queue/$1" 2>/dev/null && ls -d [0-9]* 2>/dev/null | sort -n); }
+jobs_() { (cd "$queue" && ls -d [0-9]* 2>/dev/null | sort -n); }
+get() { cat "$queue/$1/$2/$3" 2>/dev/null; }
+name_of() { cat "$queue/$1/name"; }
+
+begin() {
+  echo running >"$queue/$1/$2/state"
+  setsid "$0" --element "$1" "$2" </dev/null >/dev/null 2>&1 &
+  echo $! >"$queue/$1/$2/pid"
+}
+
+# end ID ELEMENT HOW
+end() {
+  local state
+  state=$(get "$1" "$2" state)
+  [ "$state" = ended ] && return
+  echo "$3" >"$queue/$1/$2/how"
+  if [ "$state" = running ]; then
+    kill -TERM -- "-$(get "$1" "$2" pid)" 2>/dev/null
+  else
+    echo ended >"$queue/$1/$2/state"
+  fi
+}
+
+# An element runs until its script has ended, whatever signal it is sent.
+run_element() {
+  trap : TERM
+  local output status
+  output=$(output_of "$1" "$2")
+  (
+    trap - TERM
+    variables "$1" "$2"
+    exec /bin/bash "$queue/$1/script" </dev/null >"$output" 2>&1
+  ) &
+  while :; do
+    wait $!
+    status=$?
+    kill -0 $! 2>/dev/null || break
+  done
+  echo "$status" >"$queue/$1/$2/status"
+  echo ended >"$queue/$1/$2/state"
+}
+
+# Directives `#PREFIX OPTION VALUE` of a script, one a line.
+directives() { sed -n "s/^#$1 //p" "$2"; }
+
+main() {
+  local command=${0##*/}
+  command=${command#real-}
+  case "$command ${1-}" in
+    *" --element") run_element "$2" "$3" ;;
+    "fake-open "*)
+      rm -f "$queue/closed"
+      local id
+      for id in $(jobs_); do begin_all "$id"; done
+      ;;
+    "fake-over "*) end "$1" "$2" over ;;
+    *) "command_$command" "$@" ;;
+  esac
+}

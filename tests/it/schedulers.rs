@@ -1,0 +1,366 @@
+//! Schedulers that cannot be had here, by programs that check what they are asked, keep a queue, and
+//! answer as the real ones do.
+
+use crate::support::batch::{Nowhere, Project, operation};
+use crate::support::env::Ran;
+use crate::support::wait_until;
+use std::fs;
+use std::process::Command;
+use std::time::Duration;
+
+const LIMIT: Duration = Duration::from_secs(60);
+
+/// A scheduler that is played.
+#[derive(Clone, Copy)]
+struct Play {
+    cluster: &'static str,
+    /// Its commands, all of which are this text after `queue.sh`.
+    commands: &'static [&'static str],
+    text: &'static str,
+    submit: &'static str,
+    cancel: &'static str,
+    /// What it calls the first element of its first batch job, if it is one of several.
+    element: &'static str,
+}
+
+const PBS: Play = Play {
+    cluster: "pbs",
+    commands: &["qsub", "qstat", "qselect", "qdel", "qhold", "qrls"],
+    text: include_str!("fakes/pbs.sh"),
+    submit: "qsub",
+    cancel: "qdel",
+    element: "1[0]",
+};
+
+const TORQUE: Play = Play {
+    cluster: "torque",
+    ..PBS
+};
+
+/// A project that is sent to it.
+struct Stage {
+    play: Play,
+    project: Project<Nowhere>,
+}
+
+impl Stage {
+    fn new(play: Play, n_jobs: u32, config: &str) -> Self {
+        let project = Project::new(n_jobs, config);
+        let script = [include_str!("fakes/queue.sh"), play.text].concat();
+        for command in play.commands.iter().chain(&["fake-open", "fake-over"]) {
+            project.fake(command, &script);
+        }
+        let stage = Self { play, project };
+        fs::create_dir(stage.queue("")).unwrap();
+        if play.cluster == "torque" {
+            fs::write(stage.queue("torque"), "").unwrap();
+        }
+        stage
+    }
+
+    /// A file of the queue.
+    fn queue(&self, name: &str) -> std::path::PathBuf {
+        self.project.env.path().join("queue").join(name)
+    }
+
+    fn submit(&self) -> Ran {
+        self.project
+            .run(&["submit", "--yes", "--cluster", self.play.cluster])
+    }
+
+    /// Runs one of the scheduler's commands.
+    fn command(&self, name: &str, args: &[&str]) -> Ran {
+        let mut command = Command::new(self.project.bin.join(name));
+        command.args(args);
+        Ran::of(command)
+    }
+
+    /// Where the queue has an element, by its id.
+    fn place(&self, id: &str) -> (String, String) {
+        let is_digit = |c: char| c.is_ascii_digit();
+        let numbers: Vec<_> = id
+            .split(|c| !is_digit(c))
+            .filter(|part| !part.is_empty())
+            .collect();
+        (
+            numbers[0].to_owned(),
+            numbers.get(1).unwrap_or(&"0").to_string(),
+        )
+    }
+
+    fn states(&self, operation: &str) -> Vec<String> {
+        let jobs = 0..self.project.jobs.len();
+        jobs.map(|job| self.project.state(job, operation)).collect()
+    }
+
+    /// Puts a command in front of the fake one, which is then called `real-NAME`.
+    fn disturb(&self, name: &str, script: &str) {
+        let real = self.project.bin.join(format!("real-{name}"));
+        if !real.exists() {
+            fs::rename(self.project.bin.join(name), real).unwrap();
+        }
+        self.project.fake(name, script);
+    }
+
+    fn undisturb(&self, name: &str) {
+        let real = self.project.bin.join(format!("real-{name}"));
+        fs::rename(real, self.project.bin.join(name)).unwrap();
+    }
+}
+
+impl Drop for Stage {
+    fn drop(&mut self) {
+        let batch_jobs = fs::read_dir(self.queue("")).into_iter().flatten().flatten();
+        let elements = batch_jobs.flat_map(|job| fs::read_dir(job.path()).into_iter().flatten());
+        for element in elements.flatten() {
+            let is_over = fs::read_to_string(element.path().join("state"))
+                .is_ok_and(|state| state.trim() == "ended");
+            let Ok(pid) = fs::read_to_string(element.path().join("pid")) else {
+                continue;
+            };
+            if !is_over {
+                let group = format!("-{}", pid.trim());
+                let _ = Command::new("kill").args(["-KILL", "--", &group]).output();
+            }
+        }
+    }
+}
+
+fn goes_step_by_step(play: Play) {
+    let config = [
+        operation(
+            "prepare",
+            "echo $PWD > {{ job.dir }}/one; env > {{ job.dir }}/env",
+            "post = 'file(\"one\")'",
+        ),
+        operation(
+            "fly",
+            "true",
+            "pre = 'after(\"prepare\")'\nwhere = \"a=0\"\nresources = { processes = 2, threads = 2, memory = \"10M\", walltime = \"5m\" }",
+        ),
+    ];
+    let stage = Stage::new(play, 3, &config.concat());
+    for (step, n) in [("prepare", 3), ("fly", 1)] {
+        let ran = stage.submit();
+        let told = format!("{step}: {n} submitted, array ");
+        assert!(ran.stderr.contains(&told), "{ran:?}");
+        ran.success();
+        stage.project.wait_for_queue(LIMIT);
+    }
+    let again = stage.submit();
+    assert!(again.stderr.contains("nothing to submit"), "{again:?}");
+    assert_eq!(stage.states("prepare"), ["completed"; 3]);
+    assert_eq!(stage.states("fly"), ["completed", "", ""]);
+    let record = stage.project.record(0, "prepare");
+    assert_eq!(record["cluster"], play.cluster);
+    for job in 0..3 {
+        assert_eq!(stage.project.n_begun(job), if job == 0 { 2 } else { 1 });
+    }
+    let dir = fs::read_to_string(stage.project.jobs[0].join("one")).unwrap();
+    assert_eq!(dir.trim(), stage.project.root.to_str().unwrap());
+    // Batch jobs have the language of the one who submits.
+    let env = fs::read_to_string(stage.project.jobs[0].join("env")).unwrap();
+    assert!(
+        env.contains("LC_ALL=C.UTF-8\n") && !env.contains("\nTZ="),
+        "{env}"
+    );
+    // What they print is where it can be found.
+    let logs = stage.project.root.join(".sweepfs/logs/batch");
+    let dirs = fs::read_dir(logs)
+        .unwrap()
+        .map(|entry| entry.unwrap().path());
+    let n: usize = dirs.map(|dir| fs::read_dir(dir).unwrap().count()).sum();
+    assert_eq!(n, 4);
+}
+
+fn tells_ends_apart(play: Play) {
+    let config = [
+        operation("bad", "exit 3", "where = \"a=0\""),
+        operation(
+            "slow",
+            "exec sleep 300",
+            "where = \"a>0\"\nresources = { walltime = \"1m\" }",
+        ),
+    ];
+    let stage = Stage::new(play, 5, &config.concat());
+    stage.submit().success();
+    let running = || {
+        let jobs = 1..5;
+        jobs.filter(|job| stage.project.state(*job, "slow") == "running")
+            .count()
+    };
+    wait_until("four that run", || running() == 4);
+    wait_until("a failure", || stage.project.state(0, "bad") == "failed");
+    assert_eq!(stage.project.reason(0, "bad"), "exit 3");
+    let queue = stage.project.run(&["queue", "-o", "slow"]);
+    assert_eq!(queue.success().matches(" running ").count(), 4, "{queue:?}");
+    let ids: Vec<_> = (1..5)
+        .map(|job| {
+            stage.project.record(job, "slow")["batch_id"]
+                .as_str()
+                .unwrap()
+                .to_owned()
+        })
+        .collect();
+    // By us, by the clock, and behind our back.
+    stage.project.run(&["cancel", &ids[0]]).success();
+    let (id, element) = stage.place(&ids[1]);
+    stage.command("fake-over", &[&id, &element]).success();
+    stage.command(play.cancel, &[&ids[2]]).success();
+    for job in 1..4 {
+        wait_until("an end", || stage.project.state(job, "slow") != "running");
+    }
+    let reasons: Vec<_> = (1..4)
+        .map(|job| stage.project.reason(job, "slow"))
+        .collect();
+    assert_eq!(
+        stage.states("slow")[1..4],
+        ["interrupted", "failed", "interrupted"],
+        "{reasons:?}"
+    );
+    // While it is being ended, most do not tell why.
+    assert!(
+        ["cancelled", "interrupted"].contains(&reasons[0].as_str()),
+        "{reasons:?}"
+    );
+    assert_eq!(reasons[1], "timeout: the walltime is over");
+    // One whose processes are killed with it says nothing.
+    for process in ["runner_pid", "pid"] {
+        let pid = stage.project.record(4, "slow")[process].as_i64().unwrap();
+        crate::support::mounted::kill(pid as i32, "KILL");
+    }
+    stage.project.wait_for_queue(LIMIT);
+    let reason = stage.project.reason(4, "slow");
+    assert!(reason.starts_with("lost: its batch job is "), "{reason}");
+}
+
+fn what_waits_is_taken_back(play: Play) {
+    let stage = Stage::new(play, 3, &operation("fly", "true", ""));
+    fs::write(stage.queue("closed"), "").unwrap();
+    stage.submit().success();
+    let queue = stage.project.run(&["queue"]);
+    assert_eq!(queue.success().matches(" queued ").count(), 3, "{queue:?}");
+    let first = format!("{} ", stage.play.element);
+    assert!(queue.stdout.contains(&first), "{queue:?}");
+    let again = stage.submit();
+    assert!(again.stderr.contains("nothing to submit"), "{again:?}");
+    stage.project.run(&["cancel", "-f", "a=1"]).success();
+    assert_eq!(stage.project.reason(1, "fly"), "cancelled");
+    stage.command("fake-open", &[]).success();
+    stage.project.wait_for_queue(LIMIT);
+    assert_eq!(
+        stage.states("fly"),
+        ["completed", "interrupted", "completed"]
+    );
+    assert_eq!(stage.project.n_begun(1), 0);
+}
+
+/// Answers that are odd, late or missing change nothing, and lead to nothing being done twice.
+fn odd_answers_are_survived(play: Play, poll: &str) {
+    let stage = Stage::new(play, 2, &operation("fly", "true", ""));
+    fs::write(stage.queue("closed"), "").unwrap();
+    let submit = play.submit;
+    // Refused.
+    stage.disturb(submit, "echo 'no such account' >&2; exit 1");
+    let ran = stage.submit();
+    assert!(ran.failure(1).contains("no such account"), "{ran:?}");
+    assert_eq!(stage.states("fly"), ["interrupted"; 2]);
+    // It says nothing, but has taken it.
+    stage.disturb(
+        submit,
+        &format!("\"$(dirname \"$0\")/real-{submit}\" \"$@\" >/dev/null"),
+    );
+    let ran = stage.submit();
+    assert!(ran.stderr.contains("fly: 2 submitted, array "), "{ran:?}");
+    assert_eq!(stage.states("fly"), ["queued"; 2]);
+    stage.project.run(&["cancel", "--all"]).success();
+    // It says too much.
+    let talk = format!(
+        "echo 'Welcome to 2 clusters'; \"$(dirname \"$0\")/real-{submit}\" \"$@\"; echo 'have 1 nice day'; echo"
+    );
+    stage.disturb(submit, &talk);
+    let ran = stage.submit();
+    assert!(ran.stderr.contains("fly: 2 submitted, array "), "{ran:?}");
+    stage.undisturb(submit);
+    // No answer to what has become of it.
+    for silence in [
+        "echo 'cannot connect to server' >&2; exit 1",
+        "true",
+        "echo oops",
+    ] {
+        stage.disturb(poll, silence);
+        let status = stage.project.run(&["status"]);
+        status.success();
+        assert_eq!(stage.states("fly"), ["queued"; 2], "{silence}: {status:?}");
+    }
+    stage.undisturb(poll);
+    // Another cluster, which has begun to count anew, has others of that id.
+    for entry in fs::read_dir(stage.queue("")).unwrap() {
+        let name = entry.unwrap().path().join("name");
+        if name.exists() {
+            fs::write(name, "another\n").unwrap();
+        }
+    }
+    stage.project.run(&["status"]).success();
+    assert_eq!(stage.states("fly"), ["interrupted"; 2]);
+    assert_eq!(
+        stage.project.reason(0, "fly"),
+        "lost: the scheduler no longer has it"
+    );
+}
+
+#[test]
+fn pbs_goes_step_by_step() {
+    goes_step_by_step(PBS);
+}
+
+#[test]
+fn torque_goes_step_by_step() {
+    goes_step_by_step(TORQUE);
+}
+
+#[test]
+fn pbs_tells_ends_apart() {
+    tells_ends_apart(PBS);
+}
+
+#[test]
+fn torque_tells_ends_apart() {
+    tells_ends_apart(TORQUE);
+}
+
+#[test]
+fn what_waits_for_pbs_is_taken_back() {
+    what_waits_is_taken_back(PBS);
+}
+
+#[test]
+fn odd_answers_of_pbs_are_survived() {
+    odd_answers_are_survived(PBS, "qstat");
+}
+
+#[test]
+fn odd_answers_of_torque_are_survived() {
+    odd_answers_are_survived(TORQUE, "qstat");
+}
+
+/// Without a history, and with JSON that is none.
+#[test]
+fn older_pbs_is_understood() {
+    let stage = Stage::new(PBS, 3, &operation("fly", "true", ""));
+    fs::write(stage.queue("closed"), "").unwrap();
+    fs::write(stage.queue("odd"), "").unwrap();
+    stage.submit().success();
+    let queue = stage.project.run(&["queue"]);
+    assert_eq!(queue.success().matches(" queued ").count(), 3, "{queue:?}");
+    let forgetful = "case \"$1\" in -x) echo 'qstat: PBS is not configured to maintain job history' >&2; exit 35;; esac\n\
+        exec \"$(dirname \"$0\")/real-${0##*/}\" -x \"$@\"";
+    fs::remove_file(stage.queue("odd")).unwrap();
+    stage.disturb("qstat", forgetful);
+    stage.disturb("qselect", forgetful);
+    let queue = stage.project.run(&["queue"]);
+    assert_eq!(queue.success().matches(" queued ").count(), 3, "{queue:?}");
+    stage.command("fake-open", &[]).success();
+    stage.project.wait_for_queue(LIMIT);
+    assert_eq!(stage.states("fly"), ["completed"; 3]);
+}
