@@ -6,7 +6,7 @@ use crate::config::{ClusterConfig, ProjectConfig, SchedulerKind};
 use crate::exec;
 use crate::fsx;
 use crate::report::with_causes;
-use crate::scheduler::{Dialect, Pbs, Scheduler, Slurm};
+use crate::scheduler::{Dialect, Flux, Lsf, Pbs, Scheduler, Slurm};
 use crate::workflow::{Cluster, Clusters};
 use crate::workspace::Workspace;
 use std::collections::BTreeMap;
@@ -77,15 +77,9 @@ impl Context<'_> {
         let known = all
             .into_values()
             .filter(|(config, _)| {
-                config.scheduler.is_none_or(|kind| {
-                    !matches!(
-                        kind,
-                        SchedulerKind::Sge
-                            | SchedulerKind::Lsf
-                            | SchedulerKind::Flux
-                            | SchedulerKind::Local
-                    )
-                })
+                config
+                    .scheduler
+                    .is_none_or(|kind| !matches!(kind, SchedulerKind::Sge | SchedulerKind::Local))
             })
             .map(|(config, origins)| cluster(templates, config, origins));
         Ok(Clusters(known.collect::<Result<_, _>>()?))
@@ -166,6 +160,8 @@ fn scheduler(kind: SchedulerKind, config: &ClusterConfig) -> Result<Box<dyn Sche
         SchedulerKind::Slurm => Box::new(Slurm),
         SchedulerKind::Pbs => Box::new(Pbs(Dialect::OpenPbs)),
         SchedulerKind::Torque => Box::new(Pbs(Dialect::Torque)),
+        SchedulerKind::Lsf => Box::new(Lsf),
+        SchedulerKind::Flux => Box::new(Flux),
         _ => return Err(CliError::failed(format!("{}: not yet", config.name))),
     })
 }

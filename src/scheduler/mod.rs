@@ -1,10 +1,14 @@
 //! What a batch system offers, and its backends. They know scripts and batch ids, not jobs.
 
 mod command;
+mod flux;
+mod lsf;
 mod pbs;
 mod script;
 mod slurm;
 
+pub use flux::Flux;
+pub use lsf::Lsf;
 pub use pbs::{Dialect, Pbs};
 pub use script::script;
 pub use slurm::Slurm;

@@ -3,6 +3,7 @@
 
 use crate::support::batch::{Nowhere, Project, operation};
 use crate::support::env::Ran;
+use crate::support::mounted::kill;
 use crate::support::wait_until;
 use std::fs;
 use std::process::Command;
@@ -17,8 +18,10 @@ struct Play {
     /// Its commands, all of which are this text after `queue.sh`.
     commands: &'static [&'static str],
     text: &'static str,
-    submit: &'static str,
-    cancel: &'static str,
+    /// The commands that submit and list batch jobs, with a verb if they have more than one use.
+    submit: (&'static str, &'static str),
+    list: (&'static str, &'static str),
+    cancel: &'static [&'static str],
     /// What it calls the first element of its first batch job, if it is one of several.
     element: &'static str,
 }
@@ -27,14 +30,35 @@ const PBS: Play = Play {
     cluster: "pbs",
     commands: &["qsub", "qstat", "qselect", "qdel", "qhold", "qrls"],
     text: include_str!("fakes/pbs.sh"),
-    submit: "qsub",
-    cancel: "qdel",
+    submit: ("qsub", ""),
+    list: ("qstat", ""),
+    cancel: &["qdel"],
     element: "1[0]",
 };
 
 const TORQUE: Play = Play {
     cluster: "torque",
     ..PBS
+};
+
+const LSF: Play = Play {
+    cluster: "lsf",
+    commands: &["bsub", "bjobs", "bkill", "bstop", "bresume", "bparams"],
+    text: include_str!("fakes/lsf.sh"),
+    submit: ("bsub", ""),
+    list: ("bjobs", ""),
+    cancel: &["bkill"],
+    element: "1[1]",
+};
+
+const FLUX: Play = Play {
+    cluster: "flux",
+    commands: &["flux"],
+    text: include_str!("fakes/flux.sh"),
+    submit: ("flux", "submit"),
+    list: ("flux", "jobs"),
+    cancel: &["flux", "cancel"],
+    element: ".0",
 };
 
 /// A project that is sent to it.
@@ -77,14 +101,21 @@ impl Stage {
 
     /// Where the queue has an element, by its id.
     fn place(&self, id: &str) -> (String, String) {
+        if self.play.cluster == "flux" {
+            let has_name = |number: &String| {
+                let name = fs::read_to_string(self.queue(number).join("name"));
+                name.is_ok_and(|name| name.trim() == id)
+            };
+            let number = (1..100).map(|number| number.to_string()).find(has_name);
+            return (number.unwrap(), "0".to_owned());
+        }
         let is_digit = |c: char| c.is_ascii_digit();
-        let numbers: Vec<_> = id
-            .split(|c| !is_digit(c))
-            .filter(|part| !part.is_empty())
-            .collect();
+        let numbers = id.split(|c| !is_digit(c)).filter(|part| !part.is_empty());
+        let numbers: Vec<_> = numbers.map(ToOwned::to_owned).collect();
+        let element = numbers.get(1).cloned();
         (
-            numbers[0].to_owned(),
-            numbers.get(1).unwrap_or(&"0").to_string(),
+            numbers[0].clone(),
+            element.unwrap_or_else(|| "0".to_owned()),
         )
     }
 
@@ -93,16 +124,19 @@ impl Stage {
         jobs.map(|job| self.project.state(job, operation)).collect()
     }
 
-    /// Puts a command in front of the fake one, which is then called `real-NAME`.
-    fn disturb(&self, name: &str, script: &str) {
+    /// Has a command do something else; the fake one is then called `real-NAME`.
+    fn disturb(&self, (name, verb): (&str, &str), script: &str) {
         let real = self.project.bin.join(format!("real-{name}"));
         if !real.exists() {
             fs::rename(self.project.bin.join(name), real).unwrap();
         }
-        self.project.fake(name, script);
+        let real = "real=$(dirname \"$0\")/real-${0##*/}";
+        let other = "exec \"$real\" \"$@\"";
+        let script = format!("{real}\ncase \"$1\" in '{verb}'*) {script} ;; *) {other} ;; esac");
+        self.project.fake(name, &script);
     }
 
-    fn undisturb(&self, name: &str) {
+    fn undisturb(&self, (name, _): (&str, &str)) {
         let real = self.project.bin.join(format!("real-{name}"));
         fs::rename(real, self.project.bin.join(name)).unwrap();
     }
@@ -119,8 +153,13 @@ impl Drop for Stage {
                 continue;
             };
             if !is_over {
-                let group = format!("-{}", pid.trim());
-                let _ = Command::new("kill").args(["-KILL", "--", &group]).output();
+                let pids = Command::new("ps")
+                    .args(["-o", "pid=", "--sid", pid.trim()])
+                    .output();
+                let pids = String::from_utf8(pids.unwrap().stdout).unwrap();
+                for pid in pids.split_whitespace() {
+                    kill(pid.parse().unwrap(), "KILL");
+                }
             }
         }
     }
@@ -206,9 +245,17 @@ fn tells_ends_apart(play: Play) {
     stage.project.run(&["cancel", &ids[0]]).success();
     let (id, element) = stage.place(&ids[1]);
     stage.command("fake-over", &[&id, &element]).success();
-    stage.command(play.cancel, &[&ids[2]]).success();
+    let real_id = match play.cluster {
+        "flux" => format!("f{}", stage.place(&ids[2]).0),
+        _ => ids[2].clone(),
+    };
+    let cancel = [&play.cancel[1..], &[&real_id]].concat();
+    stage.command(play.cancel[0], &cancel).success();
     for job in 1..4 {
-        wait_until("an end", || stage.project.state(job, "slow") != "running");
+        wait_until("an end", || {
+            stage.project.run(&["status"]).success();
+            stage.project.state(job, "slow") != "running"
+        });
     }
     let reasons: Vec<_> = (1..4)
         .map(|job| stage.project.reason(job, "slow"))
@@ -227,7 +274,7 @@ fn tells_ends_apart(play: Play) {
     // One whose processes are killed with it says nothing.
     for process in ["runner_pid", "pid"] {
         let pid = stage.project.record(4, "slow")[process].as_i64().unwrap();
-        crate::support::mounted::kill(pid as i32, "KILL");
+        kill(pid as i32, "KILL");
     }
     stage.project.wait_for_queue(LIMIT);
     let reason = stage.project.reason(4, "slow");
@@ -256,29 +303,24 @@ fn what_waits_is_taken_back(play: Play) {
 }
 
 /// Answers that are odd, late or missing change nothing, and lead to nothing being done twice.
-fn odd_answers_are_survived(play: Play, poll: &str) {
+fn odd_answers_are_survived(play: Play) {
     let stage = Stage::new(play, 2, &operation("fly", "true", ""));
     fs::write(stage.queue("closed"), "").unwrap();
-    let submit = play.submit;
+    let (submit, list) = (play.submit, play.list);
     // Refused.
     stage.disturb(submit, "echo 'no such account' >&2; exit 1");
     let ran = stage.submit();
     assert!(ran.failure(1).contains("no such account"), "{ran:?}");
     assert_eq!(stage.states("fly"), ["interrupted"; 2]);
     // It says nothing, but has taken it.
-    stage.disturb(
-        submit,
-        &format!("\"$(dirname \"$0\")/real-{submit}\" \"$@\" >/dev/null"),
-    );
+    stage.disturb(submit, "\"$real\" \"$@\" >/dev/null");
     let ran = stage.submit();
     assert!(ran.stderr.contains("fly: 2 submitted, array "), "{ran:?}");
     assert_eq!(stage.states("fly"), ["queued"; 2]);
     stage.project.run(&["cancel", "--all"]).success();
     // It says too much.
-    let talk = format!(
-        "echo 'Welcome to 2 clusters'; \"$(dirname \"$0\")/real-{submit}\" \"$@\"; echo 'have 1 nice day'; echo"
-    );
-    stage.disturb(submit, &talk);
+    let talk = "echo 'Welcome to 2 clusters'; \"$real\" \"$@\"; echo 'have 1 nice day'; echo";
+    stage.disturb(submit, talk);
     let ran = stage.submit();
     assert!(ran.stderr.contains("fly: 2 submitted, array "), "{ran:?}");
     stage.undisturb(submit);
@@ -288,12 +330,12 @@ fn odd_answers_are_survived(play: Play, poll: &str) {
         "true",
         "echo oops",
     ] {
-        stage.disturb(poll, silence);
+        stage.disturb(list, silence);
         let status = stage.project.run(&["status"]);
         status.success();
         assert_eq!(stage.states("fly"), ["queued"; 2], "{silence}: {status:?}");
     }
-    stage.undisturb(poll);
+    stage.undisturb(list);
     // Another cluster, which has begun to count anew, has others of that id.
     for entry in fs::read_dir(stage.queue("")).unwrap() {
         let name = entry.unwrap().path().join("name");
@@ -307,6 +349,46 @@ fn odd_answers_are_survived(play: Play, poll: &str) {
         stage.project.reason(0, "fly"),
         "lost: the scheduler no longer has it"
     );
+}
+
+#[test]
+fn lsf_goes_step_by_step() {
+    goes_step_by_step(LSF);
+}
+
+#[test]
+fn flux_goes_step_by_step() {
+    goes_step_by_step(FLUX);
+}
+
+#[test]
+fn lsf_tells_ends_apart() {
+    tells_ends_apart(LSF);
+}
+
+#[test]
+fn flux_tells_ends_apart() {
+    tells_ends_apart(FLUX);
+}
+
+#[test]
+fn what_waits_for_lsf_is_taken_back() {
+    what_waits_is_taken_back(LSF);
+}
+
+#[test]
+fn what_waits_for_flux_is_taken_back() {
+    what_waits_is_taken_back(FLUX);
+}
+
+#[test]
+fn odd_answers_of_lsf_are_survived() {
+    odd_answers_are_survived(LSF);
+}
+
+#[test]
+fn odd_answers_of_flux_are_survived() {
+    odd_answers_are_survived(FLUX);
 }
 
 #[test]
@@ -336,12 +418,12 @@ fn what_waits_for_pbs_is_taken_back() {
 
 #[test]
 fn odd_answers_of_pbs_are_survived() {
-    odd_answers_are_survived(PBS, "qstat");
+    odd_answers_are_survived(PBS);
 }
 
 #[test]
 fn odd_answers_of_torque_are_survived() {
-    odd_answers_are_survived(TORQUE, "qstat");
+    odd_answers_are_survived(TORQUE);
 }
 
 /// Without a history, and with JSON that is none.
@@ -353,11 +435,11 @@ fn older_pbs_is_understood() {
     stage.submit().success();
     let queue = stage.project.run(&["queue"]);
     assert_eq!(queue.success().matches(" queued ").count(), 3, "{queue:?}");
-    let forgetful = "case \"$1\" in -x) echo 'qstat: PBS is not configured to maintain job history' >&2; exit 35;; esac\n\
-        exec \"$(dirname \"$0\")/real-${0##*/}\" -x \"$@\"";
+    let forgetful = "case $1 in -x) echo 'qstat: PBS is not configured to maintain job history' >&2; exit 35;; esac
+        exec \"$real\" -x \"$@\"";
     fs::remove_file(stage.queue("odd")).unwrap();
-    stage.disturb("qstat", forgetful);
-    stage.disturb("qselect", forgetful);
+    stage.disturb(("qstat", ""), forgetful);
+    stage.disturb(("qselect", ""), forgetful);
     let queue = stage.project.run(&["queue"]);
     assert_eq!(queue.success().matches(" queued ").count(), 3, "{queue:?}");
     stage.command("fake-open", &[]).success();

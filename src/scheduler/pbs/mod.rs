@@ -209,34 +209,41 @@ impl Pbs {
         let time = needs
             .walltime_s
             .map(|time_s| format!("walltime={}", clock(time_s)));
-        let mut resources = match self.0 {
+        let mut resources: Vec<_> = match self.0 {
             Dialect::OpenPbs => {
                 // A chunk is on one node. If GPUs cannot be shared out, there is but one chunk.
-                let are_equal = processes > 0 && needs.gpus.is_multiple_of(processes);
-                let n_chunks = if are_equal { processes } else { 1 };
-                let n_processes = processes / n_chunks;
+                let n_chunks = match order.nodes {
+                    Some(n) => n.max(1),
+                    None if needs.gpus.is_multiple_of(processes.max(1)) => processes.max(1),
+                    None => 1,
+                };
                 let memory = needs.memory_bytes.map(|bytes| {
                     let bytes = bytes.div_ceil(u64::from(n_chunks));
                     format!(":mem={}mb", bytes.div_ceil(1 << 20))
                 });
                 let gpus = match needs.gpus {
                     0 => String::new(),
-                    n => format!(":ngpus={}", n / n_chunks),
+                    n => format!(":ngpus={}", n.div_ceil(n_chunks)),
                 };
+                let n_processes = processes.div_ceil(n_chunks);
                 let cores = n_processes * threads;
                 let memory = memory.unwrap_or_default();
                 let chunk =
                     format!("select={n_chunks}:ncpus={cores}:mpiprocs={n_processes}{memory}{gpus}");
-                vec![chunk]
+                let is_spread = order.nodes.is_some_and(|n| n > 1);
+                let place = is_spread.then(|| "place=scatter".to_owned());
+                std::iter::once(chunk).chain(place).collect()
             }
             Dialect::Torque => {
+                let n_nodes = order.nodes.unwrap_or(1).max(1);
                 let gpus = match needs.gpus {
                     0 => String::new(),
-                    n => format!(":gpus={n}"),
+                    n => format!(":gpus={}", n.div_ceil(n_nodes)),
                 };
                 let memory = needs.memory_bytes;
                 let memory = memory.map(|bytes| format!("mem={}mb", bytes.div_ceil(1 << 20)));
-                let nodes = format!("nodes=1:ppn={}{gpus}", needs.cores());
+                let cores = processes.div_ceil(n_nodes) * threads;
+                let nodes = format!("nodes={n_nodes}:ppn={cores}{gpus}");
                 std::iter::once(nodes).chain(memory).collect()
             }
         };

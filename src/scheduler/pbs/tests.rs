@@ -97,10 +97,21 @@ fn gpus_that_cannot_be_shared_out_are_on_one_node() {
         ..order().needs
     };
     let resources = OPEN_PBS.resources(&Order { needs, ..order() });
-    assert_eq!(
-        resources[0],
-        "select=1:ncpus=8:mpiprocs=4:mem=4097mb:ngpus=3"
-    );
+    let chunk = "select=1:ncpus=8:mpiprocs=4:mem=4097mb:ngpus=3";
+    assert_eq!(resources[0], chunk);
+}
+
+#[test]
+fn nodes_are_as_many_as_are_asked_for() {
+    let nodes = Some(2);
+    let resources = OPEN_PBS.resources(&Order { nodes, ..order() });
+    let expected = [
+        "select=2:ncpus=4:mpiprocs=2:mem=2049mb:ngpus=2",
+        "place=scatter",
+    ];
+    assert_eq!(resources[..2], expected);
+    let resources = TORQUE.resources(&Order { nodes, ..order() });
+    assert_eq!(resources[0], "nodes=2:ppn=4:gpus=2");
 }
 
 #[test]

@@ -195,11 +195,11 @@ each() { # VERB ID...
 do_qdel() { end "$1" "$2" deleted; }
 do_qhold() {
   [ "$dialect" = pbs ] && [[ $3 == *"["[0-9]* ]] && refuse "qhold: Request invalid for a subjob"
-  [ "$(get "$1" "$2" state)" != waiting ] || echo held >"$queue/$1/$2/state"
+  [ "$(get "$1" "$2" state)" != waiting ] || put "$1" "$2" state held
 }
 do_qrls() {
   [ "$(get "$1" "$2" state)" = held ] || return 0
-  echo waiting >"$queue/$1/$2/state"
+  put "$1" "$2" state waiting
   [ -e "$queue/closed" ] || begin "$1" "$2"
 }
 command_qdel() { each qdel "$@"; }

@@ -41,34 +41,39 @@ begin_all() {
 elements() { (cd "$queue/$1" 2>/dev/null && ls -d [0-9]* 2>/dev/null | sort -n); }
 jobs_() { (cd "$queue" && ls -d [0-9]* 2>/dev/null | sort -n); }
 get() { cat "$queue/$1/$2/$3" 2>/dev/null; }
+# put ID ELEMENT FILE TEXT: whole, or not at all.
+put() { echo "$4" >"$queue/$1/$2/$3.new" && mv "$queue/$1/$2/$3.new" "$queue/$1/$2/$3"; }
 name_of() { cat "$queue/$1/name"; }
 
 begin() {
-  echo running >"$queue/$1/$2/state"
+  put "$1" "$2" state running
   setsid "$0" --element "$1" "$2" </dev/null >/dev/null 2>&1 &
   echo $! >"$queue/$1/$2/pid"
 }
+
+# stop HOW PID: the leader of its group and session.
+stop() { kill -TERM -- "-$2" 2>/dev/null; }
 
 # end ID ELEMENT HOW
 end() {
   local state
   state=$(get "$1" "$2" state)
   [ "$state" = ended ] && return
-  echo "$3" >"$queue/$1/$2/how"
+  put "$1" "$2" how "$3"
   if [ "$state" = running ]; then
-    kill -TERM -- "-$(get "$1" "$2" pid)" 2>/dev/null
+    stop "$3" "$(get "$1" "$2" pid)"
   else
-    echo ended >"$queue/$1/$2/state"
+    put "$1" "$2" state ended
   fi
 }
 
 # An element runs until its script has ended, whatever signal it is sent.
 run_element() {
-  trap : TERM
+  trap : TERM USR2
   local output status
   output=$(output_of "$1" "$2")
   (
-    trap - TERM
+    trap - TERM USR2
     variables "$1" "$2"
     exec /bin/bash "$queue/$1/script" </dev/null >"$output" 2>&1
   ) &
@@ -77,8 +82,8 @@ run_element() {
     status=$?
     kill -0 $! 2>/dev/null || break
   done
-  echo "$status" >"$queue/$1/$2/status"
-  echo ended >"$queue/$1/$2/state"
+  put "$1" "$2" status "$status"
+  put "$1" "$2" state ended
 }
 
 # Directives `#PREFIX OPTION VALUE` of a script, one a line.
@@ -93,6 +98,7 @@ main() {
       rm -f "$queue/closed"
       local id
       for id in $(jobs_); do begin_all "$id"; done
+      return 0
       ;;
     "fake-over "*) end "$1" "$2" over ;;
     *) "command_$command" "$@" ;;
