@@ -12,7 +12,7 @@ use crate::workflow::{
     BatchTask, Bundle, Ended, Flow, Outcome, Planned, Prepared, RunObserver, RunOptions,
     RunSummary, Runner, eligible,
 };
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2};
 use signal_hook::iterator::Signals;
 use std::io::{Read, Seek, SeekFrom};
 use std::path::Path;
@@ -225,13 +225,14 @@ fn print_commands(
 /// So many requests to stop are followed by ending what runs; the next one ends us at once.
 const PATIENCE: usize = 2;
 
-/// Counts from now on how often the user asks to stop.
+/// Counts from now on how often the user asks to stop. Grid Engine does so by SIGUSR2 before it kills a
+/// batch job; by SIGUSR1 it tells that it stops one for a while, which is nothing to us.
 fn count_interrupts() -> Result<Arc<AtomicUsize>, CliError> {
     let interrupts = Arc::new(AtomicUsize::new(0));
     let counted = Arc::clone(&interrupts);
-    let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP])?;
+    let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP, SIGUSR1, SIGUSR2])?;
     std::thread::spawn(move || {
-        for signal in signals.forever() {
+        for signal in signals.forever().filter(|signal| *signal != SIGUSR1) {
             // Whoever insists does not want to wait for what a condition asks, or for a lock.
             if counted.fetch_add(1, Ordering::Relaxed) >= PATIENCE {
                 let _ = signal_hook::low_level::emulate_default_handler(signal);

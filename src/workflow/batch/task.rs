@@ -1,8 +1,12 @@
 //! A batch job, seen from inside.
 
 use super::follow::verdict_of;
-use crate::scheduler::{Array, Scheduler, Seen};
+use crate::scheduler::{Array, Scheduler, Seen, Verdict};
 use crate::workflow::record::{Record, Stage};
+use std::time::Duration;
+
+/// So long before its walltime is over a batch job may be told so.
+const BEFORE_THE_END: Duration = Duration::from_secs(60);
 
 /// The batch job in which we run.
 #[derive(Clone, Debug)]
@@ -41,13 +45,22 @@ impl<'a> BatchTask<'a> {
         }
     }
 
-    /// Asks the scheduler why the batch job is being ended, if it is.
-    pub(in crate::workflow) fn why_it_ends(&self) -> Option<(Stage, String)> {
+    /// Asks the scheduler why the batch job is being ended, if it is. Some do not say; then the time
+    /// tells, if the walltime is over, or nearly so.
+    pub(in crate::workflow) fn why_it_ends(
+        &self,
+        ran: Duration,
+        walltime_s: Option<u64>,
+    ) -> Option<(Stage, String)> {
         let (states, _) = self.scheduler.poll(std::slice::from_ref(&self.array));
-        match states.get(&self.id)? {
-            Seen::Active(Some(verdict)) => Some(verdict_of(*verdict, "", true)),
-            Seen::Ended(verdict, words) => Some(verdict_of(*verdict, words, true)),
-            Seen::Active(None) | Seen::Queued(_) | Seen::Held | Seen::Gone => None,
+        match states.get(&self.id) {
+            Some(Seen::Active(Some(verdict))) => Some(verdict_of(*verdict, "", true)),
+            Some(Seen::Ended(verdict, words)) => Some(verdict_of(*verdict, words, true)),
+            _ => {
+                let limit = walltime_s.map(Duration::from_secs);
+                let is_over = limit.is_some_and(|limit| ran + BEFORE_THE_END >= limit);
+                is_over.then(|| verdict_of(Verdict::TimedOut, "", true))
+            }
         }
     }
 }

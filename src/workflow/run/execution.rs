@@ -8,7 +8,6 @@ use crate::exec::{End, Held, Shell};
 use crate::fsx;
 use crate::report::with_causes;
 use crate::template::{Scope, Template};
-use crate::workflow::batch::BatchTask;
 use crate::workflow::ledger::Ledger;
 use crate::workflow::record::{Record, Stage, now};
 use crate::workflow::sidecar::SidecarError;
@@ -16,7 +15,7 @@ use crate::workflow::summary::Summary;
 use std::fs::File;
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Signals by which a user or a machine ends what runs; it gave no verdict then.
 const INTERRUPTING: [(i32, &str); 4] = [
@@ -159,6 +158,7 @@ impl<'a> Execution<'a> {
             held,
             record,
             log_start: start,
+            walltime_s: rendered.resources.walltime_s,
         })
     }
 
@@ -267,6 +267,7 @@ impl<'a> Execution<'a> {
             held,
             record,
             log_start,
+            walltime_s,
         } = begun;
         let mut warnings = Vec::new();
         let started = self.hooks(&site, &scope, &mut warnings, false, |hooks| &hooks.on_start);
@@ -276,7 +277,7 @@ impl<'a> Execution<'a> {
                 let reason = "the hook `on_start` failed".to_owned();
                 (Stage::Failed, Some(reason), None)
             }
-            true => self.verdict(held, &site),
+            true => self.verdict(held, &site, walltime_s),
         };
         let recorded = self.record_end(&site, &record, (stage, reason.clone()), code);
         if let Err(error) = &recorded {
@@ -323,11 +324,18 @@ impl<'a> Execution<'a> {
     }
 
     /// Lets the command run, and judges its end.
-    fn verdict(&self, held: Held, site: &Site) -> (Stage, Option<String>, Option<End>) {
+    fn verdict(
+        &self,
+        held: Held,
+        site: &Site,
+        walltime_s: Option<u64>,
+    ) -> (Stage, Option<String>, Option<End>) {
         let watch = &self.runner.watch;
         let group = held.pid();
         watch.begin(group);
+        let begun = Instant::now();
         let end = held.release().wait();
+        let ran = begun.elapsed();
         let cut = watch.end(group);
         let end = match end {
             Ok(end) => end,
@@ -349,7 +357,8 @@ impl<'a> Execution<'a> {
         // What ends a batch job sends it a signal first, whatever the cause.
         let told = self.runner.batch.as_ref();
         let told = told.filter(|_| stage == Stage::Interrupted);
-        let (stage, reason) = match told.and_then(BatchTask::why_it_ends) {
+        let why = told.and_then(|task| task.why_it_ends(ran, walltime_s));
+        let (stage, reason) = match why {
             Some((stage, reason)) => (stage, Some(reason)),
             None => (stage, reason),
         };
@@ -503,6 +512,7 @@ struct Begun {
     held: Held,
     record: Record,
     log_start: u64,
+    walltime_s: Option<u64>,
 }
 
 /// Judges an end that is not exit 0 and that we did not bring about.
