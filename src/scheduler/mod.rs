@@ -19,6 +19,7 @@ use std::collections::HashMap;
 use std::ffi::OsString;
 use std::fmt;
 use std::path::Path;
+use std::time::Duration;
 
 /// What each element of an array needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -234,6 +235,12 @@ pub trait Scheduler: fmt::Debug + Send + Sync {
     /// Says how far the elements of arrays are, at the cost of one question to the queue, and one to
     /// the accounting for those that have left it. With the answers comes what went wrong.
     fn poll(&self, arrays: &[Array]) -> (States, Option<Trouble>);
+
+    /// Returns how long the accounting may not know yet of a batch job that has left the queue. One
+    /// that is gone for a shorter time may still turn out to have ended in some way.
+    fn accounting_lag(&self) -> Duration {
+        Duration::ZERO
+    }
 
     /// Ends batch jobs, by the ids of elements. Those that have ended are no error.
     ///

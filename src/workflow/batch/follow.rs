@@ -12,7 +12,7 @@ use crate::workflow::sidecar::SidecarError;
 use crate::workflow::summary::Summary;
 use crate::workspace::Workspace;
 use serde::{Deserialize, Serialize};
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -24,6 +24,10 @@ const LOCK: &str = ".sweepfs/locks/poll";
 
 /// A submission from another machine that says no id for so long was interrupted.
 const SUBMITTING_MAX: jiff::SignedDuration = jiff::SignedDuration::from_mins(15);
+
+/// The accounting is not given more time than so many pauses between questions: whoever asks without
+/// a pause has a cluster for himself, and its accounting is up to date.
+const LAG_PAUSES: u32 = 9;
 
 /// What is known of batch jobs.
 #[derive(Debug, Default)]
@@ -104,8 +108,11 @@ impl Followed {
             }
         }
         let arrays: Vec<_> = current.iter().filter_map(Bundle::array).collect();
+        let lag = cluster.scheduler.accounting_lag().min(pause * LAG_PAUSES);
+        let mut unsure = HashSet::new();
         let states = match asked(workspace, cluster, &arrays, pause) {
             Ok(answer) => {
+                unsure = answer.unsure(lag);
                 self.troubles.extend(answer.trouble.map(|trouble| {
                     format!("the scheduler does not say all, so what is queued or running may not be: {trouble}")
                 }));
@@ -117,7 +124,7 @@ impl Followed {
             }
         };
         for bundle in current {
-            match settle(workspace, bundle, &states) {
+            match settle(workspace, bundle, &states, &unsure) {
                 Ok(bundle) => self.bundles.push(bundle),
                 Err(trouble) => self.troubles.push(trouble),
             }
@@ -229,21 +236,30 @@ pub(super) fn change(
 }
 
 /// Records the ends of elements that have ended without doing so themselves. Whatever a scheduler
-/// says of a batch job, an execution whose processes live on this machine goes on.
-fn settle(workspace: &Workspace, mut bundle: Bundle, states: &States) -> Result<Bundle, String> {
+/// says of a batch job, an execution whose processes live on this machine goes on; and of those that
+/// are gone, one that has not recorded its end waits as long as that is unsure.
+fn settle(
+    workspace: &Workspace,
+    mut bundle: Bundle,
+    states: &States,
+    unsure: &HashSet<String>,
+) -> Result<Bundle, String> {
     let machine = Machine::this();
     let mut closed = BTreeSet::new();
     for element in bundle.open() {
-        let state = bundle.batch_id(element).and_then(|id| states.get(&id));
-        let Some(state @ (Seen::Ended(..) | Seen::Gone)) = state else {
+        let Some(id) = bundle.batch_id(element) else {
+            continue;
+        };
+        let Some(state @ (Seen::Ended(..) | Seen::Gone)) = states.get(&id) else {
             continue;
         };
         let mut lives = false;
         change(workspace, &bundle, element, |record| {
             let processes = Summary::of(record).processes;
-            lives = processes
-                .iter()
-                .any(|process| machine.runs(process) == Some(true));
+            lives = unsure.contains(&id)
+                || processes
+                    .iter()
+                    .any(|process| machine.runs(process) == Some(true));
             if !lives {
                 let (stage, reason) = end_of(state, record.state == Stage::Running);
                 record.end(stage, Some(reason), &now());
@@ -289,11 +305,45 @@ pub(super) fn verdict_of(verdict: Verdict, words: &str, has_begun: bool) -> (Sta
 }
 
 /// An answer of a scheduler, for all processes to use.
-#[derive(Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 struct Answer {
+    /// Empty is that something was changed since.
     at: String,
     states: States,
     trouble: Option<String>,
+    /// Since when the batch jobs are gone that are.
+    #[serde(default)]
+    gone_since: HashMap<String, String>,
+}
+
+impl Answer {
+    /// Notes since when batch jobs are gone, by what was known before. No answer is no news.
+    fn with_gone_since(mut self, previous: Option<&Self>, arrays: &[Array]) -> Self {
+        for id in arrays.iter().flat_map(Array::element_ids) {
+            let before = previous.and_then(|previous| previous.gone_since.get(&id).cloned());
+            let since = match self.states.get(&id) {
+                Some(Seen::Gone) => Some(before.unwrap_or_else(|| self.at.clone())),
+                Some(_) => None,
+                None => before,
+            };
+            self.gone_since.extend(since.map(|since| (id, since)));
+        }
+        self
+    }
+
+    /// Returns the batch jobs that are gone for a shorter time than the accounting may take.
+    fn unsure(&self, lag: Duration) -> HashSet<String> {
+        let at: Option<jiff::Timestamp> = self.at.parse().ok();
+        let is_recent = |since: &String| {
+            let gone_for = at?.duration_since(since.parse().ok()?);
+            Some(Duration::try_from(gone_for).unwrap_or_default() < lag)
+        };
+        let recent = self.gone_since.iter();
+        recent
+            .filter(|(_, since)| is_recent(since) == Some(true))
+            .map(|(id, _)| id.clone())
+            .collect()
+    }
 }
 
 /// Asks a scheduler, or returns what another process has been told a moment ago.
@@ -309,27 +359,36 @@ fn asked(
     let root = workspace.project_root();
     let _lock = Lock::acquire(&root.join(LOCK)).map_err(|error| with_causes(&error))?;
     let path = answer_path(workspace, cluster.name());
-    if let Some(answer) = recent(&path, pause) {
-        return Ok(answer);
+    let previous = last_answer(&path);
+    if let Some(answer) = previous.as_ref().filter(|answer| is_recent(answer, pause)) {
+        return Ok(answer.clone());
     }
     let (states, trouble) = cluster.scheduler.poll(arrays);
     let answer = Answer {
         at: now(),
         states,
         trouble: trouble.map(|trouble| trouble.to_string()),
+        gone_since: HashMap::new(),
     };
-    let bytes = serde_json::to_vec(&answer).unwrap_or_default();
+    let answer = answer.with_gone_since(previous.as_ref(), arrays);
     // Failing that, the next process asks itself.
-    let _ = fsx::create_dir_all(&root.join(ANSWERS))
-        .and_then(|()| fsx::write_atomic(&path, &bytes, Durability::Process));
+    let _ = fsx::create_dir_all(&root.join(ANSWERS)).and_then(|()| keep_answer(&path, &answer));
     Ok(answer)
 }
 
-fn recent(path: &Path, pause: Duration) -> Option<Answer> {
-    let answer: Answer = serde_json::from_slice(&fsx::read(path).ok()?).ok()?;
-    let age = jiff::Timestamp::now().duration_since(answer.at.parse().ok()?);
-    let age = Duration::try_from(age).ok()?;
-    (age < pause).then_some(answer)
+fn last_answer(path: &Path) -> Option<Answer> {
+    serde_json::from_slice(&fsx::read(path).ok()?).ok()
+}
+
+fn keep_answer(path: &Path, answer: &Answer) -> fsx::Result<()> {
+    let bytes = serde_json::to_vec(answer).unwrap_or_default();
+    fsx::write_atomic(path, &bytes, Durability::Process)
+}
+
+fn is_recent(answer: &Answer, pause: Duration) -> bool {
+    let age = |at| Duration::try_from(jiff::Timestamp::now().duration_since(at)).ok();
+    let age = answer.at.parse().ok().and_then(age);
+    age.is_some_and(|age| age < pause)
 }
 
 fn answer_path(workspace: &Workspace, cluster: &str) -> PathBuf {
@@ -339,5 +398,58 @@ fn answer_path(workspace: &Workspace, cluster: &str) -> PathBuf {
 
 /// Has the next process ask the scheduler, since something was changed there.
 pub(super) fn forget_answer(workspace: &Workspace, cluster: &str) {
-    let _ = fsx::remove_file(&answer_path(workspace, cluster));
+    let path = answer_path(workspace, cluster);
+    let Some(answer) = last_answer(&path) else {
+        return;
+    };
+    let old = Answer {
+        at: String::new(),
+        ..answer
+    };
+    if keep_answer(&path, &old).is_err() {
+        let _ = fsx::remove_file(&path);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_gone_waits_for_the_accounting() {
+        let array = Array {
+            id: ArrayId::new("7", "7.", 1),
+            name: "fly-1".to_owned(),
+            elements: vec![0, 1],
+        };
+        let arrays = [array];
+        let lag = Duration::from_secs(90);
+        let answer = |at: &str, first: Option<Seen>, previous: Option<&Answer>| {
+            let states = first.map(|seen| ("7.1".to_owned(), seen));
+            let answer = Answer {
+                at: format!("2026-11-24T12:{at}Z"),
+                states: states.into_iter().collect(),
+                ..Answer::default()
+            };
+            answer.with_gone_since(previous, &arrays)
+        };
+        let is_unsure = |answer: &Answer| answer.unsure(lag).contains("7.1");
+        let runs = answer("00:00", Some(Seen::Active(None)), None);
+        assert!(!is_unsure(&runs));
+        let gone = answer("00:10", Some(Seen::Gone), Some(&runs));
+        assert!(is_unsure(&gone) && gone.unsure(Duration::ZERO).is_empty());
+        // Meanwhile there was no answer, and somebody has changed something.
+        let silent = answer("00:50", None, Some(&gone));
+        let silent = Answer {
+            at: String::new(),
+            ..silent
+        };
+        let still = answer("01:39", Some(Seen::Gone), Some(&silent));
+        assert!(is_unsure(&still));
+        let long = answer("01:40", Some(Seen::Gone), Some(&still));
+        assert!(!is_unsure(&long));
+        // It was there, after all.
+        let back = answer("01:41", Some(Seen::Active(None)), Some(&long));
+        assert!(is_unsure(&answer("01:42", Some(Seen::Gone), Some(&back))));
+    }
 }
