@@ -6,7 +6,7 @@ use crate::config::{ClusterConfig, ProjectConfig, SchedulerKind};
 use crate::exec;
 use crate::fsx;
 use crate::report::with_causes;
-use crate::scheduler::{Dialect, Flux, Lsf, Pbs, Scheduler, Slurm};
+use crate::scheduler::{Dialect, Flux, Lsf, Pbs, Scheduler, Sge, Slurm};
 use crate::workflow::{Cluster, Clusters};
 use crate::workspace::Workspace;
 use std::collections::BTreeMap;
@@ -79,7 +79,7 @@ impl Context<'_> {
             .filter(|(config, _)| {
                 config
                     .scheduler
-                    .is_none_or(|kind| !matches!(kind, SchedulerKind::Sge | SchedulerKind::Local))
+                    .is_none_or(|kind| kind != SchedulerKind::Local)
             })
             .map(|(config, origins)| cluster(templates, config, origins));
         Ok(Clusters(known.collect::<Result<_, _>>()?))
@@ -162,6 +162,9 @@ fn scheduler(kind: SchedulerKind, config: &ClusterConfig) -> Result<Box<dyn Sche
         SchedulerKind::Torque => Box::new(Pbs(Dialect::Torque)),
         SchedulerKind::Lsf => Box::new(Lsf),
         SchedulerKind::Flux => Box::new(Flux),
+        SchedulerKind::Sge => Box::new(Sge {
+            parallel_environment: config.parallel_environment.clone(),
+        }),
         _ => return Err(CliError::failed(format!("{}: not yet", config.name))),
     })
 }

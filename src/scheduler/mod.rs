@@ -5,12 +5,14 @@ mod flux;
 mod lsf;
 mod pbs;
 mod script;
+mod sge;
 mod slurm;
 
 pub use flux::Flux;
 pub use lsf::Lsf;
 pub use pbs::{Dialect, Pbs};
 pub use script::script;
+pub use sge::Sge;
 pub use slurm::Slurm;
 
 use crate::template::Scope;

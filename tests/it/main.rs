@@ -23,6 +23,7 @@ mod reference;
 mod run;
 mod schedulers;
 mod semantics;
+mod sge;
 mod signac;
 mod slurm;
 mod states;

@@ -5,6 +5,7 @@ pub(crate) mod env;
 pub(crate) mod mounted;
 pub(crate) mod python;
 pub(crate) mod random;
+pub(crate) mod sge;
 pub(crate) mod slurm;
 pub(crate) mod tree;
 
