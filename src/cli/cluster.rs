@@ -17,12 +17,17 @@ const PAUSE: Duration = Duration::from_secs(10);
 const PAUSE_VARIABLE: &str = "SWEEPFS_POLL_SECONDS";
 
 impl Context<'_> {
-    /// Records what has become of batch jobs; says what cannot be found out.
-    pub(super) fn follow(&self, workspace: &Workspace, clusters: &Clusters) -> Followed {
+    /// Returns how often a scheduler may be asked.
+    #[expect(clippy::unused_self, reason = "it is a setting")]
+    pub(super) fn pause(&self) -> Duration {
         let set = std::env::var(PAUSE_VARIABLE).ok();
         let pause_s = set.and_then(|seconds| seconds.parse().ok());
-        let pause = pause_s.map_or(PAUSE, Duration::from_secs);
-        let followed = follow(workspace, clusters, pause);
+        pause_s.map_or(PAUSE, Duration::from_secs)
+    }
+
+    /// Records what has become of batch jobs; says what cannot be found out.
+    pub(super) fn follow(&self, workspace: &Workspace, clusters: &Clusters) -> Followed {
+        let followed = follow(workspace, clusters, self.pause());
         for trouble in &followed.troubles {
             self.term.warn(trouble);
         }

@@ -1,6 +1,12 @@
-//! Durations on the command line.
+//! Durations and sizes on the command line.
 
+use crate::config::{Wrong, memory_bytes};
 use std::time::Duration;
+
+/// Reads a size of memory, such as `4G`, in bytes.
+pub(super) fn parse_memory(text: &str) -> Result<u64, String> {
+    memory_bytes(text).map_err(|Wrong(wrong, hint)| format!("it {wrong}: {hint}"))
+}
 
 /// Reads `90`, `90s`, `30m`, `8h` or `2d`; `1.5h` is fine, too.
 pub(super) fn parse_duration(text: &str) -> Result<Duration, String> {

@@ -90,6 +90,6 @@ fn run(args: Args, term: &Term) -> Result<Exit, CliError> {
         Command::Log(args) => commands::log::run(&context, &args),
         Command::Serve(args) => commands::mount::serve(&context, &args),
         Command::Watchdog(args) => commands::mount::watchdog(&args),
-        Command::Batch(args) => commands::run::batch(&context, &args),
+        Command::Batch(args) => commands::batch::run(&context, &args),
     }
 }

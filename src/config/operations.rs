@@ -36,6 +36,8 @@ pub struct OperationConfig {
     pub post: Vec<Condition>,
     /// How often it is executed again after it failed.
     pub retries: u32,
+    /// How often it is executed again, besides, after it was ended since its walltime was over.
+    pub timeouts: u32,
     /// Which jobs an execution works on; `None` is one.
     pub aggregate: Option<Aggregation>,
     /// What it needs of a machine.
@@ -106,7 +108,7 @@ pub struct Hooks {
     pub on_exit: Option<String>,
 }
 
-const OPERATION_KEYS: [&str; 10] = [
+const OPERATION_KEYS: [&str; 11] = [
     "name",
     "command",
     "directory",
@@ -114,6 +116,7 @@ const OPERATION_KEYS: [&str; 10] = [
     "pre",
     "post",
     "retries",
+    "on_timeout",
     "aggregate",
     "resources",
     "hooks",
@@ -184,6 +187,7 @@ impl<'a> Source<'a> {
                 "pre" => operation.pre = self.conditions("pre", item)?,
                 "post" => operation.post = self.conditions("post", item)?,
                 "retries" => operation.retries = count("retries", item)?,
+                "on_timeout" => operation.timeouts = timeouts(item)?,
                 "aggregate" => operation.aggregate = Some(self.aggregation(item)?),
                 "resources" => operation.resources = resources(item)?,
                 "hooks" => operation.hooks = self.hooks("operation.hooks", item)?,
@@ -386,6 +390,35 @@ fn find_cycle<'a>(
     found
 }
 
+/// Reads what happens after a walltime is over: `"fail"`, or `{ resubmit = N }`.
+fn timeouts(item: &Item<'_>) -> Read<u32> {
+    let hint =
+        "there are `\"fail\"` and `{ resubmit = N }`, which executes it again at most N times";
+    match item.get_ref() {
+        DeValue::String(word) if word == "fail" => return Ok(0),
+        DeValue::String(word) if word == "resubmit" => {
+            let message = "`on_timeout` must say how often, lest it goes on for ever";
+            let hint = "write `on_timeout = { resubmit = 5 }`";
+            return Err(Fault::new(item.span(), message).with_hint(hint.to_owned()));
+        }
+        DeValue::Table(_) => {}
+        _ => {
+            return Err(wrong_type("on_timeout", "be `\"fail\"` or a table", item)
+                .with_hint(hint.to_owned()));
+        }
+    }
+    let mut resubmit = None;
+    for (key, item) in in_order(table("operation.on_timeout", item)?) {
+        match key.get_ref().as_ref() {
+            "resubmit" => resubmit = Some(count("resubmit", item)?),
+            other => return Err(unknown(key, "key", other, &["resubmit"], &["resubmit"])),
+        }
+    }
+    resubmit.ok_or_else(|| {
+        Fault::new(item.span(), "`on_timeout` does not say what to do").with_hint(hint.to_owned())
+    })
+}
+
 fn resources(item: &Item<'_>) -> Read<Resources> {
     let mut resources = Resources::default();
     for (key, item) in in_order(table("operation.resources", item)?) {
@@ -447,6 +480,7 @@ mod tests {
             pre = "not doc.bad"
             post = ['file("x.csv")', "doc.distance"]
             retries = 2
+            on_timeout = { resubmit = 5 }
             [operation.resources]
             processes = 4
             walltime = "{{ sp.n }}h"
@@ -534,6 +568,24 @@ mod tests {
             &operation("a", "retries = -1"),
             "`f`, line 4, column 11: `retries` must be a whole number from 0 on, not -1",
         );
+        check_error(
+            &operation("a", "on_timeout = \"resubmit\""),
+            "`f`, line 4, column 14: `on_timeout` must say how often, lest it goes on for ever; write `on_timeout = { resubmit = 5 }`",
+        );
+        check_error(
+            &operation("a", "on_timeout = { resumbit = 5 }"),
+            "`f`, line 4, column 16: unknown key `resumbit`; did you mean `resubmit`?",
+        );
+        check_error(
+            &operation("a", "on_timeout = {}"),
+            "`f`, line 4, column 14: `on_timeout` does not say what to do; there are `\"fail\"` and `{ resubmit = N }`, which executes it again at most N times",
+        );
+        check_error(
+            &operation("a", "on_timeout = 5"),
+            "`f`, line 4, column 14: `on_timeout` must be `\"fail\"` or a table, not an integer; there are `\"fail\"` and `{ resubmit = N }`, which executes it again at most N times",
+        );
+        let fails = parse(&operation("a", "on_timeout = \"fail\"")).expect("sound");
+        assert_eq!(fails.operations[0].timeouts, 0);
         for name in ["a/b", "a\\nb", ".a", ""] {
             let error = parse(&operation(name, "")).expect_err(name);
             assert!(error.starts_with("`f`, line "), "{error}");

@@ -228,7 +228,7 @@ impl<'a> Evaluation<'a> {
     }
 
     /// Finds the aggregates for all of whose jobs all conditions hold.
-    fn all_hold(
+    pub(super) fn all_hold(
         &self,
         operation: usize,
         conditions: &[Condition],
@@ -444,7 +444,9 @@ impl Recorded {
             Stage::Queued => &mut self.queued,
             Stage::Running if runs => &mut self.running,
             Stage::Completed => &mut self.completed,
-            Stage::Failed if summary.failures > config.retries => &mut self.failed,
+            Stage::Failed if summary.failures_beyond(config.timeouts) > config.retries => {
+                &mut self.failed
+            }
             Stage::Interrupted if summary.interruptions >= INTERRUPTIONS_MAX => &mut self.failed,
             // It was lost.
             Stage::Running if summary.interruptions + 1 >= INTERRUPTIONS_MAX => &mut self.failed,

@@ -38,6 +38,8 @@ pub struct Explanation {
     pub is_running: bool,
     /// How often it is executed again if it fails.
     pub retries_left: u32,
+    /// How often it was ended since its walltime was over, of those that do not count as failures.
+    pub timeouts: u32,
 }
 
 /// Whether a condition holds, and why.
@@ -91,13 +93,17 @@ impl Evaluation<'_> {
             .map(|(is_post, condition)| self.explain_condition(is_post, condition, &in_unit))
             .collect::<Result<_>>()?;
         let record = self.record(config, &id);
-        let failures = record.as_ref().map_or(0, |record| record.failures);
+        let summary = record.as_ref().map(Summary::of);
+        let failures = summary.as_ref();
+        let failures = failures.map_or(0, |summary| summary.failures_beyond(config.timeouts));
+        let timeouts = summary.map_or(0, |summary| summary.timeouts.min(config.timeouts));
         Ok(Explanation {
             state: state.unwrap_or(FlowState::Unknown),
             conditions,
             is_running: record.as_ref().is_some_and(Record::runs),
             record,
             retries_left: config.retries.saturating_sub(failures.saturating_sub(1)),
+            timeouts,
             id,
             jobs,
         })
@@ -109,7 +115,7 @@ impl Evaluation<'_> {
         sidecar.and_then(|mut sidecar| sidecar.records.remove(&config.name))
     }
 
-    fn explain_condition(
+    pub(super) fn explain_condition(
         &self,
         is_post: bool,
         condition: &Condition,

@@ -33,7 +33,7 @@ const NAMES_MAX: usize = 64;
 const FILE: &str = "folders";
 
 /// How it begins: its kind and version.
-const MAGIC: &[u8; 8] = b"swfldr02";
+const MAGIC: &[u8; 8] = b"swfldr03";
 
 /// What was seen in a job's directory.
 #[derive(Clone, Debug)]

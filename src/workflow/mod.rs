@@ -24,8 +24,10 @@ mod summary;
 mod units;
 
 pub use batch::{
-    Batch, BatchCost, BatchLine, BatchTask, Bundle, Cancelled, Cluster, Clusters, Followed, Place,
-    SendError, Sent, Submitter, batches, cancel, follow, hold, place, release,
+    Batch, BatchCost, BatchLine, BatchTask, Bundle, BundleExecution, Cancelled, Chain,
+    ChainOptions, Cluster, Clusters, Followed, Link, Packing, Pilot, Pilots, Place, SendError,
+    Sent, Shared, Submitter, batches, cancel, chain, close_pilot, follow, give_back, hold, place,
+    release,
 };
 pub use check::{Finding, check_rendering, check_syntax};
 pub use evaluate::{Evaluation, OperationStates};
@@ -37,8 +39,8 @@ pub use marks::{Marks, OperationMarks};
 pub use record::{INTERRUPTIONS_MAX, Record, Stage};
 pub use resources::{ResourceError, ResourceTemplates, Resources};
 pub use run::{
-    Ended, Found, Launcher, Outcome, Planned, PrepareError, Prepared, RunObserver, RunOptions,
-    RunSummary, Runner, ScopeError, eligible,
+    Ended, Found, Launcher, Outcome, Planned, PrepareError, Prepared, Room, RunObserver,
+    RunOptions, RunSummary, Runner, ScopeError, eligible,
 };
 pub use sidecar::{FLOW_FILE, Sidecar, SidecarError};
 pub use state::{FlowState, UnknownFlowState};

@@ -7,6 +7,9 @@ use serde_json::{Map, Value};
 /// Ends without a verdict in a row after which an execution counts as failed.
 pub const INTERRUPTIONS_MAX: u32 = 3;
 
+/// Why an execution failed that was ended since its walltime was over.
+pub(super) const WALLTIME_OVER: &str = "timeout: the walltime is over";
+
 /// How far an execution has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -70,6 +73,9 @@ pub struct Record {
     /// included.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub interruptions: u32,
+    /// Of the failures, those that were ended since their walltime was over.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub timeouts: u32,
     /// The cluster that has it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cluster: Option<String>,
@@ -138,6 +144,7 @@ impl Record {
             attempt: previous.map_or(0, |previous| previous.attempt) + 1,
             failures: previous.map_or(0, |previous| previous.failures),
             interruptions: previous.map_or(0, Self::interruptions_so_far),
+            timeouts: previous.map_or(0, |previous| previous.timeouts),
             cluster: None,
             batch_id: None,
             submission: None,
@@ -172,11 +179,17 @@ impl Record {
         match stage {
             Stage::Interrupted => self.interruptions += 1,
             Stage::Failed => (self.failures, self.interruptions) = (self.failures + 1, 0),
-            _ => (self.failures, self.interruptions) = (0, 0),
+            _ => (self.failures, self.interruptions, self.timeouts) = (0, 0, 0),
         }
         self.state = stage;
         self.reason = reason;
         self.ended = Some(now.to_owned());
+    }
+
+    /// Notes that the execution was ended since its walltime was over.
+    pub fn end_by_walltime(&mut self, now: &str) {
+        self.timeouts += 1;
+        self.end(Stage::Failed, Some(WALLTIME_OVER.to_owned()), now);
     }
 
     /// Notes that it will not be begun, which is no end to be counted.
@@ -280,5 +293,12 @@ mod tests {
         record = Record::next(Some(&record), Stage::Running);
         record.end(Stage::Completed, None, "t");
         assert_eq!((record.attempt, record.failures), (4, 0));
+        record = Record::next(Some(&record), Stage::Running);
+        record.end_by_walltime("t");
+        record = Record::next(Some(&record), Stage::Running);
+        record.end(Stage::Failed, None, "t");
+        assert_eq!((record.failures, record.timeouts), (2, 1));
+        record.end(Stage::Completed, None, "t");
+        assert_eq!((record.failures, record.timeouts), (0, 0));
     }
 }

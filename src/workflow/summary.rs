@@ -18,6 +18,8 @@ pub struct Summary {
     pub failures: u32,
     /// Ends without a verdict in a row.
     pub interruptions: u32,
+    /// Of the failures, those that were ended since their walltime was over.
+    pub timeouts: u32,
     /// The processes of an execution that is running: its own, and the one that waits for its end.
     /// It is lost when both are gone.
     pub processes: Vec<Process>,
@@ -33,6 +35,7 @@ impl Summary {
         encoder.u32(self.attempt);
         encoder.u32(self.failures);
         encoder.u32(self.interruptions);
+        encoder.u32(self.timeouts);
         encoder.u8(u8::from(self.is_batch));
     }
 
@@ -46,10 +49,17 @@ impl Summary {
             attempt: decoder.u32()?,
             failures: decoder.u32()?,
             interruptions: decoder.u32()?,
+            timeouts: decoder.u32()?,
             processes: Vec::new(),
             is_batch: decoder.u8()? != 0,
         };
         Ok((name, summary))
+    }
+
+    /// Returns the failures that count: of those by walltime only what is beyond a limit.
+    pub(super) fn failures_beyond(&self, timeouts_max: u32) -> u32 {
+        self.failures
+            .saturating_sub(self.timeouts.min(timeouts_max))
     }
 
     /// Tells whether the execution goes on. What runs elsewhere is taken at its word, and of a batch
@@ -91,6 +101,7 @@ impl Summary {
             attempt: record.attempt,
             failures: record.failures,
             interruptions: record.interruptions,
+            timeouts: record.timeouts,
             processes,
             is_batch: record.batch_id.is_some(),
         }

@@ -1,6 +1,6 @@
 //! Commands about the workflow, and about clusters.
 
-use crate::cli::duration::parse_duration;
+use crate::cli::duration::{parse_duration, parse_memory};
 use crate::cli::operations::OperationArgs;
 use crate::cli::selection::SelectionArgs;
 use crate::workflow::FlowState;
@@ -171,7 +171,11 @@ running is not sent again, whoever asks.
 Examples:
   sweepfs submit --dry-run
   sweepfs submit -o simulate -f 'angle>=45' --partition long --account physics
-  sweepfs submit --retry --yes"
+  sweepfs submit --retry --yes
+  sweepfs submit --bundle 20 -o prepare
+  sweepfs submit --bundle 4 --parallel -o simulate
+  sweepfs submit --chain
+  sweepfs submit --pilot 2 --walltime 8h --cores 16 -o simulate"
 )]
 pub(in crate::cli) struct SubmitArgs {
     #[command(flatten)]
@@ -196,6 +200,17 @@ pub(in crate::cli) struct SubmitArgs {
     /// Have them wait until `sweepfs release`.
     #[arg(long)]
     pub(in crate::cli) hold: bool,
+    /// Put up to N executions of an operation into a batch job, one after the other.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub(in crate::cli) bundle: Option<u32>,
+    /// Begin all executions of a batch job at once.
+    #[arg(long, requires = "bundle")]
+    pub(in crate::cli) parallel: bool,
+    /// Send also what can be executed when all else that is sent has ended.
+    #[arg(long)]
+    pub(in crate::cli) chain: bool,
+    #[command(flatten)]
+    pub(in crate::cli) pilot: PilotArgs,
     /// Take what failed again.
     #[arg(long)]
     pub(in crate::cli) retry: bool,
@@ -238,6 +253,29 @@ pub(in crate::cli) struct ClusterShowArgs {
     /// The cluster [default: the one that is here].
     #[arg(value_name = "NAME")]
     pub(in crate::cli) name: Option<String>,
+}
+
+/// Pilots: batch jobs that execute whatever can be executed.
+#[derive(Debug, ClapArgs)]
+#[command(next_help_heading = "Pilots")]
+pub(in crate::cli) struct PilotArgs {
+    /// Send N batch jobs that execute whatever is eligible until nothing is, or their time is over.
+    #[arg(long, value_name = "N", conflicts_with_all = ["bundle", "chain", "limit", "retry"],
+        value_parser = clap::value_parser!(u32).range(1..))]
+    pub(in crate::cli) pilot: Option<u32>,
+    /// The time of each, such as `90m` or `8h`.
+    #[arg(long, requires = "pilot", value_name = "DURATION", value_parser = parse_duration)]
+    pub(in crate::cli) walltime: Option<Duration>,
+    /// The cores of each.
+    #[arg(long, requires = "pilot", value_name = "N", default_value_t = 1,
+        value_parser = clap::value_parser!(u32).range(1..))]
+    pub(in crate::cli) cores: u32,
+    /// The memory of each, such as `16G`.
+    #[arg(long, requires = "pilot", value_name = "SIZE", value_parser = parse_memory)]
+    pub(in crate::cli) memory: Option<u64>,
+    /// The GPUs of each.
+    #[arg(long, requires = "pilot", value_name = "N", default_value_t = 0)]
+    pub(in crate::cli) gpus: u32,
 }
 
 /// Used by batch jobs.

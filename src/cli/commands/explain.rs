@@ -155,6 +155,13 @@ fn execution(
         let retries = format!("{} of {} left", explanation.retries_left, config.retries);
         lines.extend(member("retries", Some(retries)));
     }
+    if record.timeouts > 0 && config.timeouts > 0 {
+        let text = format!(
+            "{} of {} are sent again",
+            explanation.timeouts, config.timeouts
+        );
+        lines.extend(member("timeouts", Some(text)));
+    }
     if record.interruptions > 0 {
         let n = record.interruptions;
         let text = format!("{n} without a verdict; {INTERRUPTIONS_MAX} count as a failure");

@@ -1,5 +1,6 @@
 //! One file per command: an interface to an engine, not an implementation.
 
+pub(super) mod batch;
 pub(super) mod check;
 pub(super) mod cluster;
 pub(super) mod create;
@@ -15,6 +16,7 @@ pub(super) mod log;
 pub(super) mod mount;
 pub(super) mod mounts;
 pub(super) mod next;
+pub(super) mod pilot;
 pub(super) mod queue;
 pub(super) mod run;
 pub(super) mod schema;

@@ -90,7 +90,8 @@ fn print(
             cells.push(bundle.cluster.clone());
         }
         cells.push(bundle.operation.clone());
-        cells.push(bundle.executions[*execution as usize].id.clone());
+        let of = bundle.executions.get(*execution as usize);
+        cells.push(of.map(|of| of.id.clone()).unwrap_or_default());
         cells.push(why.to_owned());
         cells.iter().map(harmless).collect::<Vec<_>>()
     };
@@ -117,7 +118,7 @@ fn print_json(
 ) -> Result<(), CliError> {
     for BatchLine { bundle, execution } in lines {
         let (state, why) = state(followed, bundle, *execution);
-        let of = &bundle.executions[*execution as usize];
+        let of = bundle.executions.get(*execution as usize);
         context.term.line(serde_json::json!({
             "batch_id": bundle.batch_id(*execution),
             "array": bundle.id.as_ref().map(|array| &array.id),
@@ -126,9 +127,10 @@ fn print_json(
             "state": state.name(),
             "reason": why,
             "submitted": bundle.submitted,
-            "operation": bundle.operation,
-            "id": of.id,
-            "jobs": of.jobs,
+            "pilot": bundle.pilot.is_some(),
+            "operation": bundle.pilot.is_none().then_some(&bundle.operation),
+            "id": of.map(|of| &of.id),
+            "jobs": of.map_or(&[][..], |of| &of.jobs),
         }))?;
     }
     Ok(())

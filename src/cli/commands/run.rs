@@ -1,6 +1,6 @@
-//! `sweepfs run` and `sweepfs exec`, and what batch jobs run
+//! `sweepfs run` and `sweepfs exec`
 
-use crate::cli::args::{BatchArgs, ExecArgs, Order, RunArgs};
+use crate::cli::args::{ExecArgs, Order, RunArgs};
 use crate::cli::context::Context;
 use crate::cli::error::{CliError, Exit};
 use crate::cli::loaded::Loaded;
@@ -9,8 +9,8 @@ use crate::cli::selection::Selection;
 use crate::report::{Event, Observer};
 use crate::term::{ProgressObserver, Term};
 use crate::workflow::{
-    BatchTask, Bundle, Ended, Flow, Outcome, Planned, Prepared, RunObserver, RunOptions,
-    RunSummary, Runner, eligible,
+    BatchTask, Ended, Flow, Outcome, Planned, Prepared, Room, RunObserver, RunOptions, RunSummary,
+    Runner, eligible,
 };
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2};
 use signal_hook::iterator::Signals;
@@ -56,13 +56,23 @@ pub(in crate::cli) fn run(context: &Context<'_>, args: &RunArgs) -> Result<Exit,
         return print_commands(context, &project, &prepared, &planned);
     }
     let options = RunOptions {
-        cores: cores(args.parallel),
+        room: Room::of_cores(cores(args.parallel)),
+        by_walltime: false,
         limit: args.limit,
         timeout: args.timeout,
         fail_fast: args.fail_fast,
         force: false,
     };
-    let done = execute(context, (&project, &prepared), &options, plan, false, None)?;
+    let interrupts = count_interrupts()?;
+    let work = Work {
+        project: &project,
+        prepared: &prepared,
+        options: &options,
+        with_output: false,
+        task: None,
+        interrupts: &interrupts,
+    };
+    let done = execute(context, work, plan)?;
     if n_failed > 0 {
         context
             .term
@@ -84,7 +94,8 @@ pub(in crate::cli) fn exec(context: &Context<'_>, args: &ExecArgs) -> Result<Exi
         return print_commands(context, &project, &prepared, &planned);
     }
     let options = RunOptions {
-        cores: 1,
+        room: Room::of_cores(1),
+        by_walltime: false,
         limit: None,
         timeout: args.timeout,
         fail_fast: false,
@@ -92,75 +103,50 @@ pub(in crate::cli) fn exec(context: &Context<'_>, args: &ExecArgs) -> Result<Exi
     };
     let mut planned = Some(planned);
     let plan = || Ok(planned.take().unwrap_or_default());
-    execute(context, (&project, &prepared), &options, plan, true, None)
+    let interrupts = count_interrupts()?;
+    let work = Work {
+        project: &project,
+        prepared: &prepared,
+        options: &options,
+        with_output: true,
+        task: None,
+        interrupts: &interrupts,
+    };
+    execute(context, work, plan)
 }
 
-/// Executes what an element of a submission is for.
-pub(in crate::cli) fn batch(context: &Context<'_>, args: &BatchArgs) -> Result<Exit, CliError> {
-    let project = Loaded::new(context)?;
-    let bundle = Bundle::read(&project.workspace, &args.submission).map_err(CliError::failed)?;
-    let execution = bundle.as_ref().and_then(|bundle| {
-        let execution = bundle.executions.get(args.element as usize)?;
-        Some((bundle, execution))
-    });
-    let Some((bundle, execution)) = execution else {
-        context
-            .term
-            .note("this submission was given back, so there is nothing to do");
-        return Ok(Exit::Done);
-    };
-    let operation = operation_named(project.flow.config(), &bundle.operation)?;
-    let jobs = execution.jobs.iter().map(|id| id.parse());
-    let jobs = jobs.collect::<Result<_, _>>().map_err(CliError::failed)?;
-    let mut planned = Some(vec![Planned {
-        operation,
-        id: execution.id.clone(),
-        jobs,
-        before: None,
-    }]);
-    let options = RunOptions {
-        cores: 1,
-        limit: None,
-        timeout: None,
-        fail_fast: false,
-        force: false,
-    };
-    let plan = || Ok(planned.take().unwrap_or_default());
-    let clusters = project.clusters(context)?;
-    let cluster = context.choose(&clusters, Some(&bundle.cluster))?.cluster;
-    let task = BatchTask::new(
-        cluster.scheduler.as_ref(),
-        &args.submission,
-        &args.array,
-        args.element,
-    );
-    let prepared = project.prepared(&cluster.config)?;
-    let project = (&project, &prepared[..]);
-    execute(context, project, &options, plan, false, Some(task))
+/// What is executed, and how.
+pub(super) struct Work<'a> {
+    pub(super) project: &'a Loaded,
+    pub(super) prepared: &'a [Prepared],
+    pub(super) options: &'a RunOptions,
+    /// Whether what each prints is shown.
+    pub(super) with_output: bool,
+    /// The batch job in which we are.
+    pub(super) task: Option<BatchTask<'a>>,
+    /// How often we are asked to stop.
+    pub(super) interrupts: &'a AtomicUsize,
 }
 
 /// Does executions, and tells what came of them.
-fn execute(
+pub(super) fn execute(
     context: &Context<'_>,
-    (project, prepared): (&Loaded, &[Prepared]),
-    options: &RunOptions,
+    work: Work<'_>,
     plan: impl FnMut() -> Result<Vec<Planned>, CliError>,
-    with_output: bool,
-    task: Option<BatchTask<'_>>,
 ) -> Result<Exit, CliError> {
-    let interrupts = count_interrupts()?;
-    let store = context.store(&project.workspace);
-    let runner = Runner::new(&project.flow, &store, prepared, options, &interrupts);
-    let runner = match task {
+    let flow = &work.project.flow;
+    let store = context.store(&work.project.workspace);
+    let runner = Runner::new(flow, &store, work.prepared, work.options, work.interrupts);
+    let runner = match work.task {
         Some(task) => runner.as_batch(task),
         None => runner,
     };
     let teller = Teller {
         term: context.term,
         progress: context.term.progress(),
-        flow: &project.flow,
+        flow,
         verbose: context.verbose > 0,
-        with_output,
+        with_output: work.with_output,
         n_failed: AtomicUsize::new(0),
         done: AtomicUsize::new(0),
         total: AtomicUsize::new(0),
@@ -227,7 +213,7 @@ const PATIENCE: usize = 2;
 
 /// Counts from now on how often the user asks to stop. Grid Engine does so by SIGUSR2 before it kills a
 /// batch job; by SIGUSR1 it tells that it stops one for a while, which is nothing to us.
-fn count_interrupts() -> Result<Arc<AtomicUsize>, CliError> {
+pub(super) fn count_interrupts() -> Result<Arc<AtomicUsize>, CliError> {
     let interrupts = Arc::new(AtomicUsize::new(0));
     let counted = Arc::clone(&interrupts);
     let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP, SIGUSR1, SIGUSR2])?;

@@ -1,5 +1,6 @@
 //! What a submission has sent, or was about to send.
 
+use super::follow::Shared;
 use crate::exec::{Machine, Process};
 use crate::fsx::{self, Durability, FsError, Lock};
 use crate::report::with_causes;
@@ -48,12 +49,43 @@ pub struct Bundle {
     /// So many executions each element has; the last may have fewer.
     #[serde(default = "one")]
     pub per_element: u32,
-    /// The executions whose end is recorded.
+    /// Whether an element begins all of its executions at once, not one after the other.
+    #[serde(default)]
+    pub is_parallel: bool,
+    /// Whether other submissions had to end before, so that an element looks whether its executions
+    /// can be done at all.
+    #[serde(default)]
+    pub is_chained: bool,
+    /// What it does instead of executing something in particular.
+    #[serde(default)]
+    pub pilot: Option<Pilot>,
+    /// The executions whose end is recorded; of pilots the elements.
     pub closed: BTreeSet<u32>,
 }
 
 fn one() -> u32 {
     1
+}
+
+/// Batch jobs that execute whatever can be executed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pilot {
+    /// How many there are.
+    pub n: u32,
+    /// The operations, by their names.
+    pub operations: Vec<String>,
+    /// The words of a filter; none is all jobs.
+    pub filter: Vec<String>,
+    /// Only these jobs; `None` is all.
+    pub jobs: Option<Vec<String>>,
+    /// The cores of each.
+    pub cores: u32,
+    /// The GPUs of each.
+    pub gpus: u32,
+    /// The memory of each; `None` is what the cluster gives.
+    pub memory_bytes: Option<u64>,
+    /// The time of each; `None` is what the cluster gives.
+    pub walltime_s: Option<u64>,
 }
 
 /// What is executed.
@@ -148,7 +180,22 @@ impl Bundle {
     }
 
     fn is_over(&self) -> bool {
-        self.closed.len() >= self.executions.len()
+        self.closed.len() >= self.n_parts() as usize
+    }
+
+    /// Returns how many ends it waits for.
+    fn n_parts(&self) -> u32 {
+        let pilots = self.pilot.as_ref().map(|pilot| pilot.n);
+        pilots.unwrap_or(self.executions.len() as u32)
+    }
+
+    /// Returns how its executions share a batch job.
+    pub fn shared(&self) -> Shared {
+        match (&self.pilot, self.per_element > 1) {
+            (None, false) => Shared::No,
+            (None, true) if !self.is_parallel => Shared::InTurn,
+            _ => Shared::AtOnce,
+        }
     }
 
     /// Removes the note and the script.
@@ -163,9 +210,9 @@ impl Bundle {
         script_path(workspace, &self.name)
     }
 
-    /// Returns the executions whose end is not recorded.
+    /// Returns the executions, or elements of pilots, whose end is not recorded.
     pub fn open(&self) -> impl Iterator<Item = u32> {
-        (0..self.executions.len() as u32).filter(|execution| !self.closed.contains(execution))
+        (0..self.n_parts()).filter(|execution| !self.closed.contains(execution))
     }
 
     /// Returns the element that has an execution.
@@ -173,9 +220,9 @@ impl Bundle {
         execution / self.per_element.max(1)
     }
 
-    /// Returns the executions of an element.
+    /// Returns the executions of an element, by their numbers.
     pub fn of_element(&self, element: u32) -> Range<u32> {
-        let n = self.executions.len() as u32;
+        let n = self.n_parts();
         let first = element.saturating_mul(self.per_element.max(1)).min(n);
         first..first.saturating_add(self.per_element.max(1)).min(n)
     }

@@ -6,7 +6,7 @@ use crate::exec::Machine;
 use crate::fsx::{self, Durability, Lock};
 use crate::report::with_causes;
 use crate::scheduler::{Array, ArrayId, Seen, States, Verdict};
-use crate::workflow::ledger::Ledger;
+use crate::workflow::ledger::{self, Ledger};
 use crate::workflow::record::{Record, Stage, now};
 use crate::workflow::sidecar::SidecarError;
 use crate::workflow::summary::Summary;
@@ -22,7 +22,8 @@ const ANSWERS: &str = ".sweepfs/batches/.answers";
 /// The lock of the one who asks.
 const LOCK: &str = ".sweepfs/locks/poll";
 
-/// A submission from another machine that says no id for so long was interrupted.
+/// A submission from another machine that says no id for so long was interrupted; so was one from so
+/// long ahead, since no clock is that wrong.
 const SUBMITTING_MAX: jiff::SignedDuration = jiff::SignedDuration::from_mins(15);
 
 /// The accounting is not given more time than so many pauses between questions: whoever asks without
@@ -140,7 +141,7 @@ fn complete(workspace: &Workspace, cluster: &Cluster, bundle: &Bundle) -> Result
     }
     let is_recent = || {
         let submitted: Option<jiff::Timestamp> = bundle.submitted.parse().ok();
-        submitted.is_some_and(|at| jiff::Timestamp::now().duration_since(at) < SUBMITTING_MAX)
+        submitted.is_some_and(|at| jiff::Timestamp::now().duration_since(at).abs() < SUBMITTING_MAX)
     };
     match bundle.is_being_submitted(&Machine::this()) {
         Some(true) => return Ok(()),
@@ -186,6 +187,48 @@ pub(super) fn record_id(
         })?;
     }
     Bundle::update(workspace, &bundle.name, |note| note.is_recorded = true)
+}
+
+/// Ends what an element of a submission has not begun: gives it back for a reason, or with none
+/// records that it could not be begun.
+///
+/// # Errors
+///
+/// Fails if something cannot be recorded.
+pub fn give_back(
+    workspace: &Workspace,
+    bundle: &Bundle,
+    executions: &[(u32, Option<String>)],
+) -> Result<(), String> {
+    let mut closed = BTreeSet::new();
+    for (execution, reason) in executions {
+        change(workspace, bundle, *execution, |record| {
+            match reason {
+                _ if !record.is_queued_by(&bundle.name) => return,
+                Some(reason) => record.withdraw(reason, &now()),
+                None => {
+                    let reason = "its batch job could not begin it".to_owned();
+                    record.end(Stage::Failed, Some(reason), &now());
+                }
+            }
+            closed.insert(*execution);
+        })?;
+    }
+    if closed.is_empty() {
+        return Ok(());
+    }
+    Bundle::update(workspace, &bundle.name, |note| note.closed.extend(closed))
+}
+
+/// Notes that an element of pilots has ended, all of whose executions have recorded their ends.
+///
+/// # Errors
+///
+/// Fails if it cannot be noted; it is found out then.
+pub fn close_pilot(workspace: &Workspace, name: &str, element: u32) -> Result<(), String> {
+    Bundle::update(workspace, name, |note| {
+        note.closed.insert(element);
+    })
 }
 
 /// Gives back what a submission has claimed and nobody has begun.
@@ -235,7 +278,7 @@ pub(super) fn change(
     changed.map_err(|error| format!("{}: {}", execution.id, with_causes(&error)))
 }
 
-/// Records the ends of elements that have ended without doing so themselves. Whatever a scheduler
+/// Records the ends of executions whose batch jobs have ended without doing so. Whatever a scheduler
 /// says of a batch job, an execution whose processes live on this machine goes on; and of those that
 /// are gone, one that has not recorded its end waits as long as that is unsure.
 fn settle(
@@ -246,27 +289,21 @@ fn settle(
 ) -> Result<Bundle, String> {
     let machine = Machine::this();
     let mut closed = BTreeSet::new();
-    for element in bundle.open() {
-        let Some(id) = bundle.batch_id(element) else {
+    for part in bundle.open() {
+        let Some(id) = bundle.batch_id(part) else {
             continue;
         };
         let Some(state @ (Seen::Ended(..) | Seen::Gone)) = states.get(&id) else {
             continue;
         };
-        let mut lives = false;
-        change(workspace, &bundle, element, |record| {
-            let processes = Summary::of(record).processes;
-            lives = unsure.contains(&id)
-                || processes
-                    .iter()
-                    .any(|process| machine.runs(process) == Some(true));
-            if !lives {
-                let (stage, reason) = end_of(state, record.state == Stage::Running);
-                record.end(stage, Some(reason), &now());
-            }
-        })?;
-        if !lives {
-            closed.insert(element);
+        let is_unsure = unsure.contains(&id);
+        let has_ended = match &bundle.pilot {
+            Some(_) if is_unsure => false,
+            Some(_) => settle_pilot(workspace, (&bundle.name, &id), state, &machine)?,
+            None => settle_execution(workspace, (&bundle, part), (state, is_unsure), &machine)?,
+        };
+        if has_ended {
+            closed.insert(part);
         }
     }
     if !closed.is_empty() {
@@ -276,31 +313,154 @@ fn settle(
     Ok(bundle)
 }
 
-fn end_of(state: &Seen, has_begun: bool) -> (Stage, String) {
-    match state {
-        Seen::Ended(verdict, words) => verdict_of(*verdict, words, has_begun),
-        _ => {
-            let reason = "lost: the scheduler no longer has it";
-            (Stage::Interrupted, reason.to_owned())
+/// Records the end of an execution whose batch job has ended; tells whether it has.
+fn settle_execution(
+    workspace: &Workspace,
+    (bundle, execution): (&Bundle, u32),
+    (state, is_unsure): (&Seen, bool),
+    machine: &Machine,
+) -> Result<bool, String> {
+    let shared = bundle.shared();
+    let has_waited = shared != Shared::No && others_have_begun(workspace, bundle, execution)?;
+    let mut lives = false;
+    change(workspace, bundle, execution, |record| {
+        lives = is_unsure || is_alive(record, machine);
+        let has_begun = record.state == Stage::Running;
+        match lives {
+            true => {}
+            false if !has_begun && has_waited => record.withdraw(NOT_ITS_TURN, &now()),
+            false => end_of(state, has_begun, shared).record(record),
+        }
+    })?;
+    Ok(!lives)
+}
+
+/// Why an execution of several in a batch job was not begun.
+pub(super) const NOT_ITS_TURN: &str = "its batch job ended before its turn";
+
+fn is_alive(record: &Record, machine: &Machine) -> bool {
+    let processes = Summary::of(record).processes;
+    let mut processes = processes.iter();
+    processes.any(|process| machine.runs(process) == Some(true))
+}
+
+/// Tells whether a batch job has begun another execution than this one.
+fn others_have_begun(workspace: &Workspace, bundle: &Bundle, own: u32) -> Result<bool, String> {
+    for other in bundle.of_element(bundle.element(own)) {
+        let mut is_queued = false;
+        if other != own {
+            change(workspace, bundle, other, |record| {
+                is_queued = record.state == Stage::Queued;
+            })?;
+            if !is_queued {
+                return Ok(true);
+            }
+        }
+    }
+    Ok(false)
+}
+
+/// Records the ends of what a pilot has begun that has ended; tells whether all of it has. Nobody
+/// knows what it has begun, so all records are looked at.
+fn settle_pilot(
+    workspace: &Workspace,
+    (submission, batch_id): (&str, &str),
+    state: &Seen,
+    machine: &Machine,
+) -> Result<bool, String> {
+    let jobs = workspace.list().map_err(|error| with_causes(&error))?.ids;
+    let aggregates = ledger::aggregate_ids(workspace).map_err(|error| with_causes(&error))?;
+    let is_its = |record: &Record| {
+        record.state == Stage::Running
+            && record.submission.as_deref() == Some(submission)
+            && record.batch_id.as_deref() == Some(batch_id)
+    };
+    let mut lives = false;
+    let jobs = jobs.iter().map(ToString::to_string);
+    for id in jobs.chain(aggregates) {
+        // What cannot be read is told wherever it is asked for.
+        let Ok(Some(sidecar)) = ledger::read(workspace, &id) else {
+            continue;
+        };
+        if !sidecar.records.values().any(is_its) {
+            continue;
+        }
+        let ledger = Ledger::open(workspace, &id).map_err(|error| with_causes(&error))?;
+        let changed = ledger.update(|sidecar| {
+            for record in sidecar.records.values_mut().filter(|record| is_its(record)) {
+                match is_alive(record, machine) {
+                    true => lives = true,
+                    false => end_of(state, true, Shared::AtOnce).record(record),
+                }
+            }
+            Ok::<_, SidecarError>(())
+        });
+        changed.map_err(|error| format!("{id}: {}", with_causes(&error)))?;
+    }
+    Ok(!lives)
+}
+
+/// How executions share a batch job.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shared {
+    /// Each has its own.
+    No,
+    /// One follows the other.
+    InTurn,
+    /// Several go on at once.
+    AtOnce,
+}
+
+/// Why an execution ends that does not end by itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::workflow) enum Why {
+    /// Its walltime is over.
+    Outrun,
+    /// Something else, which means this.
+    Other(Stage, String),
+}
+
+impl Why {
+    fn record(self, record: &mut Record) {
+        match self {
+            Self::Outrun => record.end_by_walltime(&now()),
+            Self::Other(stage, reason) => record.end(stage, Some(reason), &now()),
         }
     }
 }
 
-/// Returns what the end of a batch job means for an execution that has not recorded its own.
-pub(super) fn verdict_of(verdict: Verdict, words: &str, has_begun: bool) -> (Stage, String) {
+fn end_of(state: &Seen, has_begun: bool, shared: Shared) -> Why {
+    match state {
+        Seen::Ended(verdict, words) => why(*verdict, words, has_begun, shared),
+        _ => {
+            let reason = "lost: the scheduler no longer has it";
+            Why::Other(Stage::Interrupted, reason.to_owned())
+        }
+    }
+}
+
+/// Returns what the end of a batch job means for an execution that has not recorded its own. What
+/// several have used up together is nobody's verdict.
+pub(super) fn why(verdict: Verdict, words: &str, has_begun: bool, shared: Shared) -> Why {
+    let failed = |reason: &str| Why::Other(Stage::Failed, reason.to_owned());
+    let interrupted = |reason: &str| Why::Other(Stage::Interrupted, reason.to_owned());
     match verdict {
-        Verdict::TimedOut => (Stage::Failed, "timeout: the walltime is over".to_owned()),
-        Verdict::OutOfMemory => (Stage::Failed, "out of memory".to_owned()),
-        Verdict::Cancelled => (Stage::Interrupted, "cancelled".to_owned()),
-        Verdict::NodeFailed => (Stage::Interrupted, "its node failed".to_owned()),
-        Verdict::Failed if !has_begun => (
-            Stage::Failed,
-            format!("its batch job could not begin it: {words}"),
-        ),
-        Verdict::Failed | Verdict::Completed => (
-            Stage::Interrupted,
-            format!("lost: its batch job is {words}"),
-        ),
+        Verdict::TimedOut if shared != Shared::No => {
+            interrupted("the time of its batch job was over")
+        }
+        Verdict::TimedOut => Why::Outrun,
+        Verdict::OutOfMemory if shared == Shared::AtOnce => {
+            interrupted("its batch job was out of memory")
+        }
+        Verdict::OutOfMemory => failed("out of memory"),
+        Verdict::Cancelled => interrupted("cancelled"),
+        Verdict::NodeFailed => interrupted("its node failed"),
+        Verdict::Failed if !has_begun => {
+            failed(&format!("its batch job could not begin it: {words}"))
+        }
+        Verdict::Failed | Verdict::Completed => {
+            interrupted(&format!("lost: its batch job is {words}"))
+        }
     }
 }
 

@@ -7,16 +7,19 @@
 
 mod bundle;
 mod cancel;
+mod chain;
 mod cluster;
 mod follow;
 mod place;
 mod submit;
 mod task;
 
-pub use bundle::Bundle;
+pub use bundle::{Bundle, BundleExecution, Pilot};
 pub use cancel::{BatchLine, Cancelled, cancel, hold, release};
+pub use chain::{Chain, ChainOptions, Link, chain};
 pub use cluster::{Cluster, Clusters};
-pub use follow::{Followed, follow};
+pub(super) use follow::Why;
+pub use follow::{Followed, Shared, close_pilot, follow, give_back};
 pub use place::{Place, place};
-pub use submit::{Batch, BatchCost, SendError, Sent, Submitter, batches};
+pub use submit::{Batch, BatchCost, Packing, Pilots, SendError, Sent, Submitter, batches};
 pub use task::BatchTask;

@@ -1,7 +1,8 @@
 //! A batch job, seen from inside.
 
-use super::follow::verdict_of;
-use crate::scheduler::{Array, Scheduler, Seen, Verdict};
+use super::cluster::Cluster;
+use super::follow::{Shared, Why, why};
+use crate::scheduler::{Array, Scheduler, Seen};
 use crate::workflow::record::{Record, Stage};
 use std::time::Duration;
 
@@ -11,15 +12,25 @@ const BEFORE_THE_END: Duration = Duration::from_secs(60);
 /// The batch job in which we run.
 #[derive(Clone, Debug)]
 pub struct BatchTask<'a> {
+    cluster: &'a str,
     scheduler: &'a dyn Scheduler,
     array: Array,
     id: String,
+    shared: Shared,
+    is_pilot: bool,
 }
 
 impl<'a> BatchTask<'a> {
-    /// It is an element of the array of a submission.
-    pub fn new(scheduler: &'a dyn Scheduler, submission: &str, array: &str, element: u32) -> Self {
+    /// It is an element of the array of a submission; what it executes shares it in some way.
+    pub fn new(
+        cluster: &'a Cluster,
+        submission: &str,
+        (array, element): (&str, u32),
+        shared: Shared,
+    ) -> Self {
+        let scheduler = cluster.scheduler.as_ref();
         Self {
+            cluster: cluster.name(),
             scheduler,
             id: scheduler.array_id(array).element(element),
             array: Array {
@@ -27,7 +38,23 @@ impl<'a> BatchTask<'a> {
                 name: submission.to_owned(),
                 elements: vec![element],
             },
+            shared,
+            is_pilot: false,
         }
+    }
+
+    /// It executes whatever can be executed, and nothing is queued for it.
+    #[must_use]
+    pub fn as_pilot(self) -> Self {
+        Self {
+            is_pilot: true,
+            ..self
+        }
+    }
+
+    /// Tells whether nothing is queued for it.
+    pub(in crate::workflow) fn is_pilot(&self) -> bool {
+        self.is_pilot
     }
 
     /// Tells whether an execution is queued for it.
@@ -37,11 +64,19 @@ impl<'a> BatchTask<'a> {
     }
 
     /// Returns the record of an execution that begins here.
-    pub(in crate::workflow) fn taken_over(&self, queued: &Record) -> Record {
-        Record {
-            state: Stage::Running,
-            batch_id: Some(self.id.clone()),
-            ..queued.clone()
+    pub(in crate::workflow) fn begun(&self, previous: Option<&Record>) -> Record {
+        match previous.filter(|_| !self.is_pilot) {
+            Some(queued) => Record {
+                state: Stage::Running,
+                batch_id: Some(self.id.clone()),
+                ..queued.clone()
+            },
+            None => Record {
+                cluster: Some(self.cluster.to_owned()),
+                batch_id: Some(self.id.clone()),
+                submission: Some(self.array.name.clone()),
+                ..Record::next(previous, Stage::Running)
+            },
         }
     }
 
@@ -51,15 +86,17 @@ impl<'a> BatchTask<'a> {
         &self,
         ran: Duration,
         walltime_s: Option<u64>,
-    ) -> Option<(Stage, String)> {
+    ) -> Option<Why> {
         let (states, _) = self.scheduler.poll(std::slice::from_ref(&self.array));
         match states.get(&self.id) {
-            Some(Seen::Active(Some(verdict))) => Some(verdict_of(*verdict, "", true)),
-            Some(Seen::Ended(verdict, words)) => Some(verdict_of(*verdict, words, true)),
+            Some(Seen::Active(Some(verdict))) => Some(why(*verdict, "", true, self.shared)),
+            Some(Seen::Ended(verdict, words)) => Some(why(*verdict, words, true, self.shared)),
+            // What several use together is not the walltime of one.
+            _ if self.shared != Shared::No => None,
             _ => {
                 let limit = walltime_s.map(Duration::from_secs);
                 let is_over = limit.is_some_and(|limit| ran + BEFORE_THE_END >= limit);
-                is_over.then(|| verdict_of(Verdict::TimedOut, "", true))
+                is_over.then_some(Why::Outrun)
             }
         }
     }

@@ -8,8 +8,9 @@ use crate::exec::{End, Held, Shell};
 use crate::fsx;
 use crate::report::with_causes;
 use crate::template::{Scope, Template};
+use crate::workflow::batch::Why;
 use crate::workflow::ledger::Ledger;
-use crate::workflow::record::{Record, Stage, now};
+use crate::workflow::record::{Record, Stage, WALLTIME_OVER, now};
 use crate::workflow::sidecar::SidecarError;
 use crate::workflow::summary::Summary;
 use std::fs::File;
@@ -100,6 +101,35 @@ struct Site {
     log: File,
     log_path: PathBuf,
     env: Vec<(&'static str, String)>,
+    /// It is ended after this time.
+    walltime: Option<Duration>,
+}
+
+/// How an execution ended.
+struct Verdict {
+    stage: Stage,
+    reason: Option<String>,
+    /// The stage is a failure since the walltime was over.
+    is_outrun: bool,
+    end: Option<End>,
+}
+
+impl Verdict {
+    fn new(stage: Stage, reason: Option<String>, end: Option<End>) -> Self {
+        Self {
+            stage,
+            reason,
+            is_outrun: false,
+            end,
+        }
+    }
+
+    fn outrun(end: Option<End>) -> Self {
+        Self {
+            is_outrun: true,
+            ..Self::new(Stage::Failed, Some(WALLTIME_OVER.to_owned()), end)
+        }
+    }
 }
 
 impl<'a> Execution<'a> {
@@ -150,6 +180,11 @@ impl<'a> Execution<'a> {
             log,
             env: self.env(&rendered),
             log_path,
+            walltime: rendered
+                .resources
+                .walltime_s
+                .filter(|_| self.runner.options.by_walltime)
+                .map(Duration::from_secs),
         };
         let (held, record) = self.claim(&site, &rendered.command)?;
         Ok(Begun {
@@ -223,8 +258,8 @@ impl<'a> Execution<'a> {
                 summary.stage == Stage::Running && summary.runs(&runner.machine)
             };
             let is_ours = match &runner.batch {
-                Some(task) => previous.is_some_and(|record| task.awaits(record)),
-                None => {
+                Some(task) if !task.is_pilot() => previous.is_some_and(|record| task.awaits(record)),
+                _ => {
                     let has_changed = !runner.options.force && found != self.planned.before;
                     !has_changed && !found.as_ref().is_some_and(runs)
                 }
@@ -238,9 +273,9 @@ impl<'a> Execution<'a> {
                 env: &site.env,
             };
             let now = now();
-            let mut record = match (&runner.batch, previous) {
-                (Some(task), Some(queued)) => task.taken_over(queued),
-                _ => Record::next(previous, Stage::Running),
+            let mut record = match &runner.batch {
+                Some(task) => task.begun(previous),
+                None => Record::next(previous, Stage::Running),
             };
             // For those who read the log; the command does not depend on it.
             let _ = writeln!(&site.log, "== attempt {}, {now}: {command}", record.attempt);
@@ -271,22 +306,25 @@ impl<'a> Execution<'a> {
         } = begun;
         let mut warnings = Vec::new();
         let started = self.hooks(&site, &scope, &mut warnings, false, |hooks| &hooks.on_start);
-        let (stage, reason, code) = match started {
+        let verdict = match started {
             false => {
                 drop(held);
                 let reason = "the hook `on_start` failed".to_owned();
-                (Stage::Failed, Some(reason), None)
+                Verdict::new(Stage::Failed, Some(reason), None)
             }
             true => self.verdict(held, &site, walltime_s),
         };
-        let recorded = self.record_end(&site, &record, (stage, reason.clone()), code);
+        let recorded = self.record_end(&site, &record, &verdict);
+        let Verdict {
+            stage, reason, end, ..
+        } = verdict;
         if let Err(error) = &recorded {
             warnings.push(format!(
                 "its end cannot be recorded: {}",
                 with_causes(error)
             ));
         }
-        let exit_code = code.map_or(-1, |end| match end {
+        let exit_code = end.map_or(-1, |end| match end {
             End::Exit(code) => code,
             End::Signal(signal) => SIGNALLED + signal,
         });
@@ -324,15 +362,10 @@ impl<'a> Execution<'a> {
     }
 
     /// Lets the command run, and judges its end.
-    fn verdict(
-        &self,
-        held: Held,
-        site: &Site,
-        walltime_s: Option<u64>,
-    ) -> (Stage, Option<String>, Option<End>) {
+    fn verdict(&self, held: Held, site: &Site, walltime_s: Option<u64>) -> Verdict {
         let watch = &self.runner.watch;
         let group = held.pid();
-        watch.begin(group);
+        watch.begin(group, site.walltime);
         let begun = Instant::now();
         let end = held.release().wait();
         let ran = begun.elapsed();
@@ -341,7 +374,7 @@ impl<'a> Execution<'a> {
             Ok(end) => end,
             Err(error) => {
                 let reason = format!("its end cannot be awaited: {error}");
-                return (Stage::Interrupted, Some(reason), None);
+                return Verdict::new(Stage::Interrupted, Some(reason), None);
             }
         };
         let (stage, reason) = match (cut, end) {
@@ -351,18 +384,18 @@ impl<'a> Execution<'a> {
                 let reason = format!("timeout after {} s", limit.as_secs_f64());
                 (Stage::Failed, Some(reason))
             }
+            (Some(Cut::Outrun), end) => return Verdict::outrun(Some(end)),
             (None, End::Exit(0)) => self.results(site),
             (None, end) => ended_badly(end),
         };
         // What ends a batch job sends it a signal first, whatever the cause.
         let told = self.runner.batch.as_ref();
         let told = told.filter(|_| stage == Stage::Interrupted);
-        let why = told.and_then(|task| task.why_it_ends(ran, walltime_s));
-        let (stage, reason) = match why {
-            Some((stage, reason)) => (stage, Some(reason)),
-            None => (stage, reason),
-        };
-        (stage, reason, Some(end))
+        match told.and_then(|task| task.why_it_ends(ran, walltime_s)) {
+            Some(Why::Outrun) => Verdict::outrun(Some(end)),
+            Some(Why::Other(stage, reason)) => Verdict::new(stage, Some(reason), Some(end)),
+            None => Verdict::new(stage, reason, Some(end)),
+        }
     }
 
     /// Looks whether what should be there now is there.
@@ -404,8 +437,7 @@ impl<'a> Execution<'a> {
         &self,
         site: &Site,
         begun: &Record,
-        (stage, reason): (Stage, Option<String>),
-        end: Option<End>,
+        verdict: &Verdict,
     ) -> Result<(), SidecarError> {
         let mut recorded = Ok(());
         // A full disk may have room again soon.
@@ -415,7 +447,7 @@ impl<'a> Execution<'a> {
             Duration::from_secs(1),
         ] {
             std::thread::sleep(pause);
-            recorded = self.try_record_end(site, begun, (stage, reason.clone()), end);
+            recorded = self.try_record_end(site, begun, verdict);
             if !matches!(&recorded, Err(SidecarError::Fs(error)) if error.is_full()) {
                 break;
             }
@@ -427,8 +459,7 @@ impl<'a> Execution<'a> {
         &self,
         site: &Site,
         begun: &Record,
-        (stage, reason): (Stage, Option<String>),
-        end: Option<End>,
+        verdict: &Verdict,
     ) -> Result<(), SidecarError> {
         site.ledger.update(|sidecar| {
             let record = sidecar.records.get_mut(&self.config.name);
@@ -441,8 +472,11 @@ impl<'a> Execution<'a> {
                 record.state == Stage::Running && own(record) == own(begun)
             };
             if let Some(record) = record.filter(is_ours) {
-                record.end(stage, reason, &now());
-                match end {
+                match verdict.is_outrun {
+                    true => record.end_by_walltime(&now()),
+                    false => record.end(verdict.stage, verdict.reason.clone(), &now()),
+                }
+                match verdict.end {
                     Some(End::Exit(code)) => record.exit_code = Some(code),
                     Some(End::Signal(signal)) => record.signal = Some(signal),
                     None => {}
@@ -493,7 +527,7 @@ impl<'a> Execution<'a> {
             .start_held(&site.log)
             .map_err(|error| with_causes(&error))?;
         let (watch, group) = (&self.runner.watch, held.pid());
-        watch.begin(group);
+        watch.begin(group, None);
         let ended = held.release().wait();
         match (watch.end(group), ended) {
             (Some(_), _) => Err(format!("it was ended: {command}")),

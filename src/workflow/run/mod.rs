@@ -3,18 +3,21 @@
 mod execution;
 mod launcher;
 mod prepared;
+mod room;
 mod scope;
 mod watch;
 
 pub use execution::{Ended, Outcome};
 pub use launcher::Launcher;
 pub use prepared::{PrepareError, Prepared};
+pub use room::Room;
 pub use scope::ScopeError;
 pub(super) use scope::scope;
 
 use super::batch::BatchTask;
 use super::evaluate::Evaluation;
 use super::flow::Flow;
+use super::resources::Resources;
 use super::state::FlowState;
 use super::summary::Summary;
 use super::units::Units;
@@ -35,12 +38,14 @@ const TICK: Duration = Duration::from_millis(50);
 /// How executions are done.
 #[derive(Clone, Debug)]
 pub struct RunOptions {
-    /// So many cores are used at a time, by processes times threads of each execution.
-    pub cores: u32,
+    /// What executions use at a time.
+    pub room: Room,
     /// At most so many executions are begun.
     pub limit: Option<usize>,
     /// Each is ended after this time.
     pub timeout: Option<Duration>,
+    /// Each is ended after its walltime, since no scheduler does that.
+    pub by_walltime: bool,
     /// None is begun after one has failed.
     pub fail_fast: bool,
     /// Conditions, and what was executed before, are not asked.
@@ -218,7 +223,11 @@ impl<'a> Runner<'a> {
             }
             planned.truncate(left.unwrap_or(usize::MAX));
             observer.planned(planned.len());
-            for (planned, outcome) in self.pass(planned, &mut summary, observer) {
+            let done = self.pass(planned, &mut summary, observer);
+            if done.is_empty() {
+                return Ok(summary);
+            }
+            for (planned, outcome) in done {
                 let key = (planned.operation, planned.id);
                 match outcome {
                     Outcome::Taken => drop(taken.insert(key, planned.before)),
@@ -256,31 +265,33 @@ impl<'a> Runner<'a> {
         let (sender, receiver) = mpsc::channel();
         let waiting = planned.into_iter().map(|planned| (planned, None));
         let mut waiting: VecDeque<_> = waiting.collect();
-        let (mut in_use, mut done, mut has_room) = (0_u32, Vec::new(), true);
+        let (mut n_running, mut free, mut has_room) = (0_usize, self.options.room, true);
+        let mut done = Vec::new();
         std::thread::scope(|scope| {
             loop {
                 while std::mem::take(&mut has_room)
                     && !self.is_over(summary)
-                    && let Some((next, cores)) = self.next_fitting(&mut waiting, in_use)
+                    && let Some((next, share)) = self.next_fitting(&mut waiting, &mut free)
                 {
-                    (in_use, has_room) = (in_use + cores, true);
+                    (n_running, has_room) = (n_running + 1, true);
                     let sender = sender.clone();
                     scope.spawn(move || {
                         observer.started(&next);
                         let ended = Execution::new(self, &next).run();
                         // Nobody has left before all have ended.
-                        let _ = sender.send((next, cores, ended));
+                        let _ = sender.send((next, share, ended));
                     });
                 }
-                if in_use == 0 {
+                if n_running == 0 {
                     return;
                 }
                 let ended = receiver.recv_timeout(TICK);
                 self.watch.look(Instant::now(), self.interrupts, summary);
-                let Ok((planned, cores, ended)) = ended else {
+                let Ok((planned, share, ended)) = ended else {
                     continue;
                 };
-                (in_use, has_room) = (in_use - cores, true);
+                (n_running, has_room) = (n_running - 1, true);
+                free = free.with(&share);
                 observer.ended(&planned, &ended);
                 match ended.outcome {
                     Outcome::Completed => summary.completed += 1,
@@ -294,25 +305,27 @@ impl<'a> Runner<'a> {
         done
     }
 
-    /// Takes the first execution for which there are cores; one that needs more than there are runs
-    /// alone.
+    /// Takes the first execution for which there is room, and its share of it.
     fn next_fitting(
         &self,
-        waiting: &mut VecDeque<(Planned, Option<u32>)>,
-        in_use: u32,
-    ) -> Option<(Planned, u32)> {
-        let free = self.options.cores.saturating_sub(in_use);
-        if free == 0 {
+        waiting: &mut VecDeque<(Planned, Option<Resources>)>,
+        free: &mut Room,
+    ) -> Option<(Planned, Resources)> {
+        if free.cores == 0 {
             return None;
         }
-        let cores = |planned: &Planned| {
-            let needed = self.prepared[planned.operation].cores(self.flow.workspace(), planned);
-            needed.clamp(1, self.options.cores)
+        let (room, now) = (&self.options.room, Instant::now());
+        let uses = |planned: &Planned| {
+            self.prepared[planned.operation].uses(self.flow.workspace(), planned)
         };
         let mut known = waiting.iter_mut();
-        let place = known
-            .position(|(planned, known)| *known.get_or_insert_with(|| cores(planned)) <= free)?;
-        let (next, cores) = waiting.remove(place)?;
-        Some((next, cores?))
+        let place = known.position(|(planned, known)| {
+            let uses = known.get_or_insert_with(|| uses(planned));
+            room.holds(uses, now) && free.without(&room.share(uses)).is_some()
+        })?;
+        let (next, uses) = waiting.remove(place)?;
+        let share = room.share(&uses?);
+        *free = free.without(&share)?;
+        Some((next, share))
     }
 }

@@ -115,8 +115,9 @@ impl Prepared {
         &self.config
     }
 
-    /// Returns how many cores an execution uses; 1 if that cannot be told, which its start will say.
-    pub(super) fn cores(&self, workspace: &Workspace, planned: &Planned) -> u32 {
+    /// Returns what an execution uses; as little as can be if that cannot be told, which its start
+    /// will say.
+    pub fn uses(&self, workspace: &Workspace, planned: &Planned) -> Resources {
         let resources = match self.resources.is_constant() {
             true => self
                 .resources
@@ -126,7 +127,7 @@ impl Prepared {
                 .map_err(RenderError::from)
                 .and_then(|scope| Ok(self.resources.render(&scope)?)),
         };
-        resources.map_or(1, |resources| resources.cores())
+        resources.unwrap_or_default()
     }
 
     /// Returns what an execution needs, or why it cannot be told.

@@ -15,6 +15,8 @@ const GRACE: Duration = Duration::from_secs(5);
 pub(super) enum Cut {
     Interrupted,
     TimedOut,
+    /// Its walltime was over.
+    Outrun,
 }
 
 /// The process groups of executions that go on.
@@ -27,6 +29,7 @@ pub(super) struct Watch {
 #[derive(Debug)]
 struct Watched {
     since: Instant,
+    walltime: Option<Duration>,
     cut: Option<(Cut, Instant)>,
     was_killed: bool,
 }
@@ -39,10 +42,11 @@ impl Watch {
         }
     }
 
-    /// Begins to watch a group.
-    pub(super) fn begin(&self, group: i32) {
+    /// Begins to watch a group, which may have a walltime.
+    pub(super) fn begin(&self, group: i32, walltime: Option<Duration>) {
         let watched = Watched {
             since: Instant::now(),
+            walltime,
             cut: None,
             was_killed: false,
         };
@@ -60,13 +64,13 @@ impl Watch {
         let n_interrupts = interrupts.load(Ordering::Relaxed);
         summary.was_interrupted = n_interrupts > 0;
         for (group, watched) in self.locked().iter_mut() {
-            let is_late = self
-                .timeout
-                .is_some_and(|timeout| now.duration_since(watched.since) > timeout);
-            let cut = match (n_interrupts > 0, is_late) {
-                (true, _) => Some(Cut::Interrupted),
-                (false, true) => Some(Cut::TimedOut),
-                (false, false) => None,
+            let elapsed = now.duration_since(watched.since);
+            let is_after = |limit: Option<Duration>| limit.is_some_and(|limit| elapsed > limit);
+            let cut = match () {
+                () if n_interrupts > 0 => Some(Cut::Interrupted),
+                () if is_after(self.timeout) => Some(Cut::TimedOut),
+                () if is_after(watched.walltime) => Some(Cut::Outrun),
+                () => None,
             };
             match (cut, watched.cut) {
                 (Some(cut), None) => {

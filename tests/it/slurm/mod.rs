@@ -1,6 +1,9 @@
 //! Submitting to a real Slurm, and to programs that answer like an odd one.
 
+mod bundles;
+mod chain;
 mod control;
+mod pilot;
 
 use crate::support::batch::{Nowhere, Project, operation};
 use crate::support::mounted::kill;
