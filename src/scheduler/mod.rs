@@ -238,6 +238,11 @@ pub trait Scheduler: fmt::Debug + Send + Sync {
     /// the accounting for those that have left it. With the answers comes what went wrong.
     fn poll(&self, arrays: &[Array]) -> (States, Option<Trouble>);
 
+    /// Returns how long before its walltime is over a batch job may be told so by a signal.
+    fn notice(&self) -> Duration {
+        Duration::ZERO
+    }
+
     /// Returns how long the accounting may not know yet of a batch job that has left the queue. One
     /// that is gone for a shorter time may still turn out to have ended in some way.
     fn accounting_lag(&self) -> Duration {

@@ -21,6 +21,9 @@ const PARALLEL_ENVIRONMENT: &str = "smp";
 /// So many batch jobs are named to one command.
 const NAMED_AT_ONCE: usize = 1000;
 
+/// What queues are made with for `-notify`.
+const NOTICE: Duration = Duration::from_secs(60);
+
 /// The accounting is written every 15 s, and a network file system shows it a minute later.
 const ACCOUNTING_LAG: Duration = Duration::from_secs(90);
 
@@ -197,6 +200,10 @@ impl Scheduler for Sge {
             Err(trouble) => troubles.push(trouble),
         }
         (states, troubles.into_iter().next())
+    }
+
+    fn notice(&self) -> Duration {
+        NOTICE
     }
 
     fn accounting_lag(&self) -> Duration {

@@ -6,8 +6,11 @@ use crate::scheduler::{Array, Scheduler, Seen};
 use crate::workflow::record::{Record, Stage};
 use std::time::Duration;
 
-/// So long before its walltime is over a batch job may be told so.
-const BEFORE_THE_END: Duration = Duration::from_secs(60);
+/// A batch job begins before its execution does, so that its walltime is over a little earlier.
+const STARTING_MAX: Duration = Duration::from_secs(30);
+
+/// What ends an execution in the last part of a short walltime, as 1 to this, is the walltime.
+const LAST_PART: u32 = 10;
 
 /// The batch job in which we run.
 #[derive(Clone, Debug)]
@@ -94,9 +97,12 @@ impl<'a> BatchTask<'a> {
             // What several use together is not the walltime of one.
             _ if self.shared != Shared::No => None,
             _ => {
+                let is_over = |limit: Duration| {
+                    let early = STARTING_MAX.min(limit / LAST_PART);
+                    ran + early.max(self.scheduler.notice()) >= limit
+                };
                 let limit = walltime_s.map(Duration::from_secs);
-                let is_over = limit.is_some_and(|limit| ran + BEFORE_THE_END >= limit);
-                is_over.then_some(Why::Outrun)
+                limit.is_some_and(is_over).then_some(Why::Outrun)
             }
         }
     }
