@@ -49,6 +49,7 @@ install_system() {
   [ -n "$libraries" ] || die "$message"
   apt_install gcc libc6-dev $libraries || die "$message"
   if [ ! -x "$lib/sge_qmaster" ]; then
+    [ -L "$lib" ] || [ ! -e "$lib" ] || die "some packages of Grid Engine are installed, but not all: install gridengine-master and gridengine-exec"
     echo "cluster: unpacking Grid Engine into $unpacked" >&2
     (cd "$work" && apt-get download -q $packages >/dev/null 2>&1) || die "$message"
     local file
@@ -92,8 +93,13 @@ start_daemon() {
   start "$1" env SGE_ND=1 LD_PRELOAD="$dir/loopback.so" "$lib/$1"
 }
 
+# All the names of this machine.
+names_here() { { hostname; getent hosts "$(hostname)" | awk '{ for (i = 2; i <= NF; i++) print $i }'; } | grep -vx "$host" | sort -u; }
+
 write_settings() {
-  local port=$1 common=$dir/default/common arch client
+  local port=$1 common=$dir/default/common admin=none arch client
+  # Who is not root can be the master of his own batch jobs only.
+  [ "$(id -u)" = 0 ] || admin=$(id -un)
   arch=$("$(share)/util/arch" 2>/dev/null || echo lx-amd64)
   rm -rf "$dir"/{bin,clients,default,lib,spool,utilbin,util}
   mkdir -p "$dir"/{bin,clients,lib,utilbin,log,spool/execd,spool/qmaster/job_scripts} "$common"
@@ -103,7 +109,7 @@ write_settings() {
   ln -s "$(share)/util" "$dir/util"
   for client in $clients; do ln -s "$lib/$client" "$dir/clients/$client"; done
   cat >"$common/bootstrap" <<END
-admin_user              none
+admin_user              $admin
 default_domain          none
 ignore_fqdn             true
 spooling_method         classic
@@ -118,7 +124,7 @@ scheduler_threads       1
 END
   # The machine is known by one name, and that is on the loopback interface.
   echo "$host" >"$common/act_qmaster"
-  printf '%s %s\n' "$host" "$(hostname)" >"$common/host_aliases"
+  printf '%s %s\n' "$host" "$(names_here | tr '\n' ' ')" >"$common/host_aliases"
   echo "p$port" >"$common/cluster_name"
   cat >"$dir/env.sh" <<END
 export SGE_ROOT=$dir SGE_CELL=default SGE_ARCH=$arch SGE_CLUSTER_NAME=p$port
@@ -199,6 +205,7 @@ is_usable() { ask qstat -f -q all.q | awk '/^all.q@/ { usable = NF == 5 } END { 
 up() {
   [ -z "$(daemons)" ] || die "it runs already: . $dir/env.sh"
   [ "$(printf %s "$dir" | tr -d '[:alnum:]/._-')" = '' ] || die "Grid Engine's settings cannot hold the name of $dir"
+  getent hosts "$(hostname)" >/dev/null || die "Grid Engine needs an address for the name of this machine: add \`127.0.1.1 $(hostname)\` to /etc/hosts"
   install_system
   host=localhost
   write_settings "$(free_ports 16890 2)"

@@ -153,52 +153,57 @@ impl Scheduler for Sge {
     }
 
     fn find(&self, name: &str) -> Result<Option<String>, Trouble> {
-        let lines = queue(&["-u", "$user", "-s", "prsz"])?;
-        let mut of_name = lines.into_iter().filter(|line| line.name == name);
-        Ok(of_name.next().map(|line| line.array))
+        let finished = COMMANDS.ask("qstat", &["-j", name]);
+        let is_unknown =
+            |finished: &Finished| !finished.success && says(finished, &["do not exist"]);
+        if finished.as_ref().is_ok_and(is_unknown) {
+            // It may have ended already.
+            let ended = queue(&["-u", "$user", "-s", "z"])?;
+            let mut of_name = ended.into_iter().filter(|line| line.name == name);
+            return Ok(of_name.next().map(|line| line.array));
+        }
+        let finished = succeeded("qstat", finished)?;
+        match answers::described(&finished.stdout, name) {
+            Some(id) => Ok(Some(id)),
+            None => Err(names_nothing("qstat", &finished)),
+        }
     }
 
     fn poll(&self, arrays: &[Array]) -> (States, Option<Trouble>) {
         let asked = Asked::new(arrays);
-        let mut states = match asked.queued() {
-            Ok(states) => states,
+        let (mut states, own) = match asked.own_queue() {
+            Ok(known) => known,
             Err(trouble) => return (States::new(), Some(trouble)),
         };
         let mut troubles = Vec::new();
-        let mut unaccounted = Vec::new();
-        for array in arrays {
-            let is_missing = |id: String| !states.contains_key(&id);
-            if !array.element_ids().any(is_missing) {
-                continue;
-            }
+        let mut gone = Vec::new();
+        for array in arrays.iter().filter(|array| is_any_missing(array, &states)) {
             match accounted(array) {
-                Ok(ended) => {
-                    for (id, seen) in ended {
-                        states.entry(id).or_insert(seen);
-                    }
-                    unaccounted.push(array);
-                }
+                Ok(ended) => gone.push((array, ended)),
                 Err(trouble) => troubles.push(trouble),
             }
         }
-        let is_missing = |id: String| !states.contains_key(&id);
-        unaccounted.retain(|array| array.element_ids().any(is_missing));
-        // What was submitted by another user is in the queue of all.
-        let of_others = match unaccounted.is_empty() {
-            true => Ok(States::new()),
-            false => asked.queued_by_anybody(),
-        };
-        match of_others {
-            Ok(others) => {
-                for (id, seen) in others {
-                    states.entry(id).or_insert(seen);
-                }
-                for id in unaccounted.iter().flat_map(|array| array.element_ids()) {
-                    states.entry(id).or_insert(Seen::Gone);
+        add(
+            &mut states,
+            gone.iter().flat_map(|(_, ended)| ended.clone()),
+        );
+        gone.retain(|(array, _)| is_any_missing(array, &states));
+        // What another user has submitted is in the queue of all.
+        if gone
+            .iter()
+            .any(|(array, _)| !own.contains(array.id.id.as_str()))
+        {
+            match asked.queue_of_all() {
+                Ok(others) => add(&mut states, others),
+                Err(trouble) => {
+                    troubles.push(trouble);
+                    gone.retain(|(array, _)| own.contains(array.id.id.as_str()));
                 }
             }
-            Err(trouble) => troubles.push(trouble),
         }
+        let ids = gone.iter().flat_map(|(array, _)| array.element_ids());
+        let ids: Vec<_> = ids.map(|id| (id, Seen::Gone)).collect();
+        add(&mut states, ids);
         (states, troubles.into_iter().next())
     }
 
@@ -244,13 +249,14 @@ impl<'a> Asked<'a> {
         }
     }
 
-    /// Asks the queue. What waits until it is released looks as what waits for another array does,
-    /// so there is another question if there is such a thing.
-    fn queued(&self) -> Result<States, Trouble> {
-        let lines = queue(&["-u", "$user", "-s", "prsz"])?;
-        let mut states = self.seen(&lines, state_of);
+    /// Asks the queue of this user; returns also the arrays that are in it, or were lately. What
+    /// waits until it is released looks as what waits for another array does, so there is another
+    /// question if there is such a thing.
+    fn own_queue(&self) -> Result<(States, HashSet<&'a str>), Trouble> {
+        let lines = queue(&["-u", "$user", "-s", "prsz", "-g", "d"])?;
+        let mut states = self.seen(&lines);
         if self.ours(&lines).any(|(_, _, line)| is_on_hold(line)) {
-            let held = queue(&["-u", "$user", "-s", "hu"])?;
+            let held = queue(&["-u", "$user", "-s", "hu", "-g", "d"])?;
             for (array, element, line) in self.ours(&held) {
                 let is_still = |seen: &&mut Seen| matches!(seen, Seen::Queued(_));
                 let seen = states.get_mut(&array.id.element(element));
@@ -259,45 +265,58 @@ impl<'a> Asked<'a> {
                 }
             }
         }
-        Ok(states)
+        let own = lines.iter().filter_map(|line| self.array(line));
+        Ok((states, own.map(|array| array.id.id.as_str()).collect()))
     }
 
-    fn queued_by_anybody(&self) -> Result<States, Trouble> {
-        let lines = queue(&["-u", "*", "-s", "prs"])?;
-        Ok(self.seen(&lines, state_of))
+    /// Asks the queue of all users, in which elements that wait are not listed one by one.
+    fn queue_of_all(&self) -> Result<States, Trouble> {
+        Ok(self.seen(&queue(&["-u", "*", "-s", "prs"])?))
+    }
+
+    /// Returns the array that a line is about. An id with another name is that of another cluster,
+    /// which has begun to count anew.
+    fn array(&self, line: &Line) -> Option<&'a Array> {
+        let array = self.by_id.get(line.array.as_str()).copied();
+        array.filter(|array| array.name == line.name)
     }
 
     /// Puts what is said in the words of all schedulers.
-    fn seen(&self, lines: &[Line], state_of: fn(&str) -> Option<Seen>) -> States {
+    fn seen(&self, lines: &[Line]) -> States {
         let known = self.ours(lines).filter_map(|(array, element, line)| {
             Some((array.id.element(element), state_of(&line.state)?))
         });
         known.collect()
     }
 
-    /// Returns what is said of elements that are asked for. An id with another name is that of
-    /// another cluster, which has begun to count anew.
-    fn ours<'l>(
-        &self,
-        lines: &'l [Line],
-    ) -> impl Iterator<Item = (&'a Array, u32, &'l Line)> + use<'_, 'a, 'l> {
-        lines.iter().flat_map(|line| {
-            let array = self.by_id.get(line.array.as_str()).copied();
-            let array = array.filter(|array| array.name == line.name);
+    /// Returns what is said of elements that are asked for.
+    fn ours<'l>(&self, lines: &'l [Line]) -> impl Iterator<Item = (&'a Array, u32, &'l Line)> {
+        let of_arrays = lines
+            .iter()
+            .filter_map(|line| Some((self.array(line)?, line)));
+        let of_elements = of_arrays.flat_map(|(array, line)| {
             let elements = line.tasks.iter().filter_map(|task| task.checked_sub(1));
-            let ours = array.into_iter().flat_map(move |array| {
-                let elements = elements.clone();
-                elements.map(move |element| (array, element))
-            });
-            ours.filter(|(array, element)| self.wanted.contains(&(array.id.id.as_str(), *element)))
-                .map(move |(array, element)| (array, element, line))
-        })
+            elements.map(move |element| (array, element, line))
+        });
+        of_elements
+            .filter(|(array, element, _)| self.wanted.contains(&(array.id.id.as_str(), *element)))
+    }
+}
+
+fn is_any_missing(array: &Array, states: &States) -> bool {
+    array.element_ids().any(|id| !states.contains_key(&id))
+}
+
+/// Adds what is not known yet.
+fn add(states: &mut States, more: impl IntoIterator<Item = (String, Seen)>) {
+    for (id, seen) in more {
+        states.entry(id).or_insert(seen);
     }
 }
 
 /// Asks for batch jobs in the queue. `-q` goes before what a user has in `~/.sge_qstat`.
 fn queue(which: &[&str]) -> Result<Vec<Line>, Trouble> {
-    let mut args = vec!["-xml", "-g", "d", "-q", "*"];
+    let mut args = vec!["-xml", "-q", "*"];
     args.extend(which);
     let finished = succeeded("qstat", COMMANDS.ask("qstat", &args))?;
     answers::queue(&finished.stdout)
@@ -437,3 +456,6 @@ fn clock(time_s: u64) -> String {
     let (hours, rest_s) = (time_s / 3600, time_s % 3600);
     format!("{hours}:{:02}:{:02}", rest_s / 60, rest_s % 60)
 }
+
+#[cfg(test)]
+mod tests;

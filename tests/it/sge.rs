@@ -219,7 +219,11 @@ fn a_submitter_that_is_killed_loses_and_doubles_nothing() {
 fn odd(n_jobs: u32) -> Project {
     let project = Project::<Nowhere>::new(n_jobs, &operation("fly", "true", ""));
     project.fake("qsub", "echo '>> 12.5 hours are left'; echo 7.1-2:1; echo");
-    let qstat = r#"[[ "$1 $2 $3 $4 $5 $6 $7" == "-xml -g d -q * -u "* ]] || exit 9
+    let qstat = r#"if [[ $1 == -j ]]; then printf 'Following jobs do not exist: \n%s\n' "$2" >&2; exit 1; fi
+        case "$*" in
+            '-xml -q * -u $user -s prsz -g d' | '-xml -q * -u * -s prs' | '-xml -q * -u $user -s z') ;;
+            *) exit 9 ;;
+        esac
         echo "<?xml version='1.0'?><job_info><queue_info></queue_info><job_info>"
         sed "s/NAME/$(sed -n 's/.*-N //p' .sweepfs/batches/*.sh)/" queue 2>/dev/null
         echo '</job_info></job_info>'"#;
@@ -302,7 +306,7 @@ fn what_another_user_has_submitted_is_there() {
                 <state>qw</state><tasks>1</tasks></job_list>\n";
     fs::write(project.root.join("queue"), line).unwrap();
     let qstat = fs::read_to_string(project.bin.join("qstat")).unwrap();
-    let others = qstat.replace("queue 2>", "$([[ $7 == '*' ]] && echo queue) 2>");
+    let others = qstat.replace("queue 2>", "$([[ $5 == '*' ]] && echo queue) 2>");
     project.fake("qstat", others.trim_start_matches("#!/bin/bash\n"));
     let queue = project.run(&["queue"]);
     assert!(queue.success().contains(" queued "), "{queue:?}");

@@ -30,6 +30,19 @@ pub(super) fn queue(text: &str) -> Option<Vec<Line>> {
     Some(lists.filter_map(line).collect())
 }
 
+/// Finds the id of the batch job of that name in what `qstat -j NAME` prints.
+pub(super) fn described(text: &str, name: &str) -> Option<String> {
+    let mut blocks = text.split("\n====");
+    blocks.find_map(|block| {
+        let field = |name: &str| {
+            let mut values = block.lines().filter_map(|line| line.strip_prefix(name));
+            values.next().map(str::trim)
+        };
+        let is_it = field("job_name:") == Some(name);
+        field("job_number:").filter(|_| is_it).map(str::to_owned)
+    })
+}
+
 /// Returns the text of the first element of that name.
 fn element<'a>(text: &'a str, name: &str) -> Option<&'a str> {
     let begin = format!("<{name}>");
