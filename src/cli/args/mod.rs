@@ -1,12 +1,15 @@
 //! The command line as typed: clap types and nothing else.
 
+mod queue;
 mod workflow;
 
+pub(super) use queue::{
+    BatchSelectionArgs, BatchState, CancelArgs, HoldArgs, QueueArgs, ReleaseArgs,
+};
 pub(super) use workflow::{
-    BatchArgs, BatchSelectionArgs, BatchState, CancelArgs, ClusterArgs, ClusterCommand, ExecArgs,
-    ExplainArgs, HoldArgs, LogArgs, NextArgs, Order, QueueArgs, ReleaseArgs, RunArgs, StatusArgs,
-    SubmitArgs, WorkflowArgs, WorkflowCommand, WorkflowForgetArgs, WorkflowGraphArgs,
-    WorkflowImportArgs,
+    BatchArgs, ClusterArgs, ClusterCommand, ExecArgs, ExplainArgs, LogArgs, NextArgs, Order,
+    RunArgs, StatusArgs, SubmitArgs, WorkflowArgs, WorkflowCommand, WorkflowForgetArgs,
+    WorkflowGraphArgs, WorkflowImportArgs,
 };
 
 use crate::catalog::SchemaStyle;

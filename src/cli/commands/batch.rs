@@ -1,6 +1,6 @@
 //! What batch jobs run
 
-use super::run::{Work, count_interrupts, execute};
+use super::run::{Work, count_interrupts, execute, exit_of};
 use crate::cli::args::BatchArgs;
 use crate::cli::context::Context;
 use crate::cli::error::{CliError, Exit};
@@ -95,17 +95,17 @@ impl Element<'_> {
             force: false,
         };
         let mut planned = Some(left.iter().map(|(_, planned)| planned.clone()).collect());
-        let exit = execute(context, self.work(&options, task), || {
+        let summary = execute(context, self.work(&options, task), || {
             Ok(planned.take().unwrap_or_default())
         })?;
         if shared != Shared::No {
-            let was_interrupted = exit == Exit::Interrupted;
+            let was_interrupted = summary.was_interrupted;
             let reason =
                 || was_interrupted.then(|| "its batch job ended before its turn".to_owned());
             let left: Vec<_> = left.iter().map(|(number, _)| (*number, reason())).collect();
             give_back(&self.project.workspace, bundle, &left).map_err(CliError::failed)?;
         }
-        Ok(exit)
+        Ok(exit_of(&summary))
     }
 
     fn work<'a>(&'a self, options: &'a RunOptions, task: BatchTask<'a>) -> Work<'a> {
@@ -184,10 +184,12 @@ impl Element<'_> {
                 clusters,
             )
         };
-        let exit = execute(context, self.work(&options, task), plan)?;
-        close_pilot(&self.project.workspace, &self.bundle.name, self.number)
-            .map_err(CliError::failed)?;
-        Ok(exit)
+        let summary = execute(context, self.work(&options, task), plan)?;
+        if summary.unrecorded == 0 {
+            close_pilot(&self.project.workspace, &self.bundle.name, self.number)
+                .map_err(CliError::failed)?;
+        }
+        Ok(exit_of(&summary))
     }
 
     /// Returns the jobs that a pilot is for, in so far as they are still there.

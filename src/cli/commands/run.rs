@@ -72,7 +72,7 @@ pub(in crate::cli) fn run(context: &Context<'_>, args: &RunArgs) -> Result<Exit,
         task: None,
         interrupts: &interrupts,
     };
-    let done = execute(context, work, plan)?;
+    let done = exit_of(&execute(context, work, plan)?);
     if n_failed > 0 {
         context
             .term
@@ -112,7 +112,7 @@ pub(in crate::cli) fn exec(context: &Context<'_>, args: &ExecArgs) -> Result<Exi
         task: None,
         interrupts: &interrupts,
     };
-    execute(context, work, plan)
+    Ok(exit_of(&execute(context, work, plan)?))
 }
 
 /// What is executed, and how.
@@ -133,7 +133,7 @@ pub(super) fn execute(
     context: &Context<'_>,
     work: Work<'_>,
     plan: impl FnMut() -> Result<Vec<Planned>, CliError>,
-) -> Result<Exit, CliError> {
+) -> Result<RunSummary, CliError> {
     let flow = &work.project.flow;
     let store = context.store(&work.project.workspace);
     let runner = Runner::new(flow, &store, work.prepared, work.options, work.interrupts);
@@ -156,11 +156,16 @@ pub(super) fn execute(
     teller.progress.event(Event::Finished);
     let summary = summary?;
     teller.summarise(&summary, begun.elapsed());
-    Ok(match summary {
+    Ok(summary)
+}
+
+/// Returns the exit code after executions.
+pub(super) fn exit_of(summary: &RunSummary) -> Exit {
+    match summary {
         _ if summary.was_interrupted => Exit::Interrupted,
         _ if summary.failed + summary.interrupted > 0 => Exit::Partial,
         _ => Exit::Done,
-    })
+    }
 }
 
 fn cores(parallel: Option<Option<u32>>) -> u32 {

@@ -1,6 +1,6 @@
 //! What a submission has sent, or was about to send.
 
-use super::follow::Shared;
+use super::settle::Shared;
 use crate::exec::{Machine, Process};
 use crate::fsx::{self, Durability, FsError, Lock};
 use crate::report::with_causes;

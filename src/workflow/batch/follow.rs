@@ -2,14 +2,14 @@
 
 use super::bundle::{Bundle, prune_logs};
 use super::cluster::{Cluster, Clusters};
+use super::settle::settle;
 use crate::exec::Machine;
-use crate::fsx::{self, Durability, Lock};
+use crate::fsx::{self, Durability, FsError, Lock};
 use crate::report::with_causes;
-use crate::scheduler::{Array, ArrayId, Seen, States, Verdict};
-use crate::workflow::ledger::{self, Ledger};
+use crate::scheduler::{Array, ArrayId, Seen, States};
+use crate::workflow::ledger::Ledger;
 use crate::workflow::record::{Record, Stage, now};
 use crate::workflow::sidecar::SidecarError;
-use crate::workflow::summary::Summary;
 use crate::workspace::Workspace;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
@@ -255,213 +255,31 @@ pub(super) fn change(
     let Some(execution) = bundle.executions.get(execution as usize) else {
         return Ok(false);
     };
-    let ledger = match Ledger::open(workspace, &execution.id) {
-        Ok(ledger) => ledger,
-        Err(SidecarError::Fs(error)) if error.kind() == std::io::ErrorKind::NotFound => {
-            return Ok(false);
-        }
-        Err(error) => return Err(format!("{}: {}", execution.id, with_causes(&error))),
-    };
-    let changed = ledger.update(|sidecar| {
-        let record = sidecar.records.get_mut(&bundle.operation);
-        let goes_on = |record: &&mut Record| {
-            let is_open = matches!(record.state, Stage::Queued | Stage::Running);
-            is_open && record.submission.as_deref() == Some(bundle.name.as_str())
-        };
-        let ours = record.filter(goes_on);
-        let is_ours = ours.is_some();
-        if let Some(record) = ours {
-            change(record);
-        }
-        Ok::<_, SidecarError>(is_ours)
+    let changed = Ledger::open(workspace, &execution.id).and_then(|ledger| {
+        ledger.update(|sidecar| {
+            let record = sidecar.records.get_mut(&bundle.operation);
+            let goes_on = |record: &&mut Record| {
+                let is_open = matches!(record.state, Stage::Queued | Stage::Running);
+                is_open && record.submission.as_deref() == Some(bundle.name.as_str())
+            };
+            let ours = record.filter(goes_on);
+            let is_ours = ours.is_some();
+            if let Some(record) = ours {
+                change(record);
+            }
+            Ok(is_ours)
+        })
     });
-    changed.map_err(|error| format!("{}: {}", execution.id, with_causes(&error)))
-}
-
-/// Records the ends of executions whose batch jobs have ended without doing so. Whatever a scheduler
-/// says of a batch job, an execution whose processes live on this machine goes on; and of those that
-/// are gone, one that has not recorded its end waits as long as that is unsure.
-fn settle(
-    workspace: &Workspace,
-    mut bundle: Bundle,
-    states: &States,
-    unsure: &HashSet<String>,
-) -> Result<Bundle, String> {
-    let machine = Machine::this();
-    let mut closed = BTreeSet::new();
-    for part in bundle.open() {
-        let Some(id) = bundle.batch_id(part) else {
-            continue;
-        };
-        let Some(state @ (Seen::Ended(..) | Seen::Gone)) = states.get(&id) else {
-            continue;
-        };
-        let is_unsure = unsure.contains(&id);
-        let has_ended = match &bundle.pilot {
-            Some(_) if is_unsure => false,
-            Some(_) => settle_pilot(workspace, (&bundle.name, &id), state, &machine)?,
-            None => settle_execution(workspace, (&bundle, part), (state, is_unsure), &machine)?,
-        };
-        if has_ended {
-            closed.insert(part);
-        }
-    }
-    if !closed.is_empty() {
-        bundle.closed.extend(&closed);
-        Bundle::update(workspace, &bundle.name, |note| note.closed.extend(closed))?;
-    }
-    Ok(bundle)
-}
-
-/// Records the end of an execution whose batch job has ended; tells whether it has.
-fn settle_execution(
-    workspace: &Workspace,
-    (bundle, execution): (&Bundle, u32),
-    (state, is_unsure): (&Seen, bool),
-    machine: &Machine,
-) -> Result<bool, String> {
-    let shared = bundle.shared();
-    let has_waited = shared != Shared::No && others_have_begun(workspace, bundle, execution)?;
-    let mut lives = false;
-    change(workspace, bundle, execution, |record| {
-        lives = is_unsure || is_alive(record, machine);
-        let has_begun = record.state == Stage::Running;
-        match lives {
-            true => {}
-            false if !has_begun && has_waited => record.withdraw(NOT_ITS_TURN, &now()),
-            false => end_of(state, has_begun, shared).record(record),
-        }
-    })?;
-    Ok(!lives)
-}
-
-/// Why an execution of several in a batch job was not begun.
-pub(super) const NOT_ITS_TURN: &str = "its batch job ended before its turn";
-
-fn is_alive(record: &Record, machine: &Machine) -> bool {
-    let processes = Summary::of(record).processes;
-    let mut processes = processes.iter();
-    processes.any(|process| machine.runs(process) == Some(true))
-}
-
-/// Tells whether a batch job has begun another execution than this one.
-fn others_have_begun(workspace: &Workspace, bundle: &Bundle, own: u32) -> Result<bool, String> {
-    for other in bundle.of_element(bundle.element(own)) {
-        let mut is_queued = false;
-        if other != own {
-            change(workspace, bundle, other, |record| {
-                is_queued = record.state == Stage::Queued;
-            })?;
-            if !is_queued {
-                return Ok(true);
-            }
-        }
-    }
-    Ok(false)
-}
-
-/// Records the ends of what a pilot has begun that has ended; tells whether all of it has. Nobody
-/// knows what it has begun, so all records are looked at.
-fn settle_pilot(
-    workspace: &Workspace,
-    (submission, batch_id): (&str, &str),
-    state: &Seen,
-    machine: &Machine,
-) -> Result<bool, String> {
-    let jobs = workspace.list().map_err(|error| with_causes(&error))?.ids;
-    let aggregates = ledger::aggregate_ids(workspace).map_err(|error| with_causes(&error))?;
-    let is_its = |record: &Record| {
-        record.state == Stage::Running
-            && record.submission.as_deref() == Some(submission)
-            && record.batch_id.as_deref() == Some(batch_id)
-    };
-    let mut lives = false;
-    let jobs = jobs.iter().map(ToString::to_string);
-    for id in jobs.chain(aggregates) {
-        // What cannot be read is told wherever it is asked for.
-        let Ok(Some(sidecar)) = ledger::read(workspace, &id) else {
-            continue;
-        };
-        if !sidecar.records.values().any(is_its) {
-            continue;
-        }
-        let ledger = Ledger::open(workspace, &id).map_err(|error| with_causes(&error))?;
-        let changed = ledger.update(|sidecar| {
-            for record in sidecar.records.values_mut().filter(|record| is_its(record)) {
-                match is_alive(record, machine) {
-                    true => lives = true,
-                    false => end_of(state, true, Shared::AtOnce).record(record),
-                }
-            }
-            Ok::<_, SidecarError>(())
-        });
-        changed.map_err(|error| format!("{id}: {}", with_causes(&error)))?;
-    }
-    Ok(!lives)
-}
-
-/// How executions share a batch job.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Shared {
-    /// Each has its own.
-    No,
-    /// One follows the other.
-    InTurn,
-    /// Several go on at once.
-    AtOnce,
-}
-
-/// Why an execution ends that does not end by itself.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(in crate::workflow) enum Why {
-    /// Its walltime is over.
-    Outrun,
-    /// Something else, which means this.
-    Other(Stage, String),
-}
-
-impl Why {
-    fn record(self, record: &mut Record) {
-        match self {
-            Self::Outrun => record.end_by_walltime(&now()),
-            Self::Other(stage, reason) => record.end(stage, Some(reason), &now()),
-        }
+    match changed {
+        Err(error) if is_gone(workspace, &error) => Ok(false),
+        changed => changed.map_err(|error| format!("{}: {}", execution.id, with_causes(&error))),
     }
 }
 
-fn end_of(state: &Seen, has_begun: bool, shared: Shared) -> Why {
-    match state {
-        Seen::Ended(verdict, words) => why(*verdict, words, has_begun, shared),
-        _ => {
-            let reason = "lost: the scheduler no longer has it";
-            Why::Other(Stage::Interrupted, reason.to_owned())
-        }
-    }
-}
-
-/// Returns what the end of a batch job means for an execution that has not recorded its own. What
-/// several have used up together is nobody's verdict.
-pub(super) fn why(verdict: Verdict, words: &str, has_begun: bool, shared: Shared) -> Why {
-    let failed = |reason: &str| Why::Other(Stage::Failed, reason.to_owned());
-    let interrupted = |reason: &str| Why::Other(Stage::Interrupted, reason.to_owned());
-    match verdict {
-        Verdict::TimedOut if shared != Shared::No => {
-            interrupted("the time of its batch job was over")
-        }
-        Verdict::TimedOut => Why::Outrun,
-        Verdict::OutOfMemory if shared == Shared::AtOnce => {
-            interrupted("its batch job was out of memory")
-        }
-        Verdict::OutOfMemory => failed("out of memory"),
-        Verdict::Cancelled => interrupted("cancelled"),
-        Verdict::NodeFailed => interrupted("its node failed"),
-        Verdict::Failed if !has_begun => {
-            failed(&format!("its batch job could not begin it: {words}"))
-        }
-        Verdict::Failed | Verdict::Completed => {
-            interrupted(&format!("lost: its batch job is {words}"))
-        }
-    }
+/// Tells whether an error means that a job is gone, and not the whole workspace.
+pub(super) fn is_gone(workspace: &Workspace, error: &SidecarError) -> bool {
+    let is_missing = |error: &FsError| error.kind() == std::io::ErrorKind::NotFound;
+    matches!(error, SidecarError::Fs(error) if is_missing(error)) && workspace.dir().is_dir()
 }
 
 /// An answer of a scheduler, for all processes to use.

@@ -1,7 +1,7 @@
 //! A batch job, seen from inside.
 
 use super::cluster::Cluster;
-use super::follow::{Shared, Why, why};
+use super::settle::{Shared, Why, why};
 use crate::scheduler::{Array, Scheduler, Seen};
 use crate::workflow::record::{Record, Stage};
 use std::time::Duration;

@@ -62,6 +62,8 @@ pub struct Ended {
     pub log: Option<(PathBuf, u64)>,
     /// What went wrong besides.
     pub warnings: Vec<String>,
+    /// Whether its end is recorded, if it has begun.
+    pub is_recorded: bool,
 }
 
 impl Ended {
@@ -71,6 +73,7 @@ impl Ended {
             reason,
             log: None,
             warnings: Vec::new(),
+            is_recorded: true,
         }
     }
 }
@@ -358,6 +361,7 @@ impl<'a> Execution<'a> {
             reason,
             log: Some((log, log_start)),
             warnings,
+            is_recorded: recorded.is_ok(),
         }
     }
 

@@ -140,6 +140,8 @@ pub struct RunSummary {
     pub failed: usize,
     /// Executions that were interrupted.
     pub interrupted: usize,
+    /// Executions whose end could not be recorded.
+    pub unrecorded: usize,
     /// The user interrupted.
     pub was_interrupted: bool,
     /// The limit was reached, and more could be done.
@@ -293,6 +295,7 @@ impl<'a> Runner<'a> {
                 (n_running, has_room) = (n_running - 1, true);
                 free = free.with(&share);
                 observer.ended(&planned, &ended);
+                summary.unrecorded += usize::from(!ended.is_recorded);
                 match ended.outcome {
                     Outcome::Completed => summary.completed += 1,
                     Outcome::Failed => summary.failed += 1,
