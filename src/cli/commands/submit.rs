@@ -105,13 +105,14 @@ fn plan(
     let prepared = project.prepared(&cluster.config)?;
     let (parts, n_failed, mut exit) = parts(context, project, args, (clusters, cluster))?;
     let elements_max = cluster.scheduler.elements_max();
-    let packing = Packing {
-        per_element: args.bundle.unwrap_or(1),
-        is_parallel: args.parallel,
-    };
     let mut all: Vec<Batch> = Vec::new();
     for part in parts {
         let planned = part.planned;
+        let packing = Packing {
+            per_element: args.bundle.unwrap_or(1),
+            is_parallel: args.parallel,
+            is_chained: part.is_chained,
+        };
         let (mut found, unusable) =
             batches(&project.flow, &prepared, planned, elements_max, packing);
         for (planned, reason) in unusable {
@@ -128,7 +129,6 @@ fn plan(
             .filter(|batch| part.after.contains(&batch.operation));
         let before: Vec<_> = before.map(|batch| batch.name.clone()).collect();
         for batch in &mut found {
-            batch.is_chained = part.is_chained;
             batch.after.clone_from(&before);
             batch.after_ids.clone_from(&part.after_ids);
         }

@@ -44,15 +44,11 @@ pub struct Packing {
     pub per_element: u32,
     /// Whether they are begun at once, not one after the other.
     pub is_parallel: bool,
+    /// Whether they can only be done after others, and so may have no command yet.
+    pub is_chained: bool,
 }
 
 impl Packing {
-    /// Each execution has its own batch job.
-    pub const NONE: Self = Self {
-        per_element: 1,
-        is_parallel: false,
-    };
-
     /// Returns what executions need together in a batch job. All but memory and walltime is the
     /// same for each of them.
     fn together(self, all: &[Needs]) -> Needs {
@@ -169,8 +165,11 @@ pub fn batches(
     let mut unusable = Vec::new();
     for planned in planned {
         let prepared = &prepared[planned.operation];
-        let command = prepared.command(flow.workspace(), &planned);
-        match command.and_then(|_| prepared.resources(flow.workspace(), &planned)) {
+        let command = match packing.is_chained {
+            true => Ok(()),
+            false => prepared.command(flow.workspace(), &planned).map(drop),
+        };
+        match command.and_then(|()| prepared.resources(flow.workspace(), &planned)) {
             Ok(resources) => {
                 let needs = Needs::from(resources);
                 let mut alike = needs;
@@ -208,7 +207,7 @@ pub fn batches(
                     planned: some.to_vec(),
                     per_element: per_element as u32,
                     is_parallel: packing.is_parallel && per_element > 1,
-                    is_chained: false,
+                    is_chained: packing.is_chained,
                     after: Vec::new(),
                     after_ids: Vec::new(),
                     name: new_name(&flow.config().operations[operation].name),
@@ -279,6 +278,7 @@ mod tests {
         let in_turn = Packing {
             per_element: 3,
             is_parallel: false,
+            is_chained: false,
         };
         let all = [needs(4, Some(10), Some(60)), needs(4, Some(30), Some(90))];
         assert_eq!(in_turn.together(&all), needs(4, Some(30), Some(150)));

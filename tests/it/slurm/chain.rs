@@ -13,13 +13,13 @@ fn workflow() -> String {
     [
         operation(
             "prepare",
-            "test {{ sp.a }} != 3 && touch {{ job.dir }}/one",
+            "test {{ sp.a }} != 3; echo '{\"name\": \"two\"}' > {{ job.dir }}/signac_job_document.json; touch {{ job.dir }}/one",
             "post = 'file(\"one\")'",
         ),
-        // It does not name what it waits for.
+        // It does not name what it waits for, and its command depends on it.
         operation(
             "fly",
-            "sleep 0.2; touch {{ job.dir }}/two",
+            "sleep 0.2; touch {{ job.dir }}/{{ doc.name }}",
             "pre = 'file(\"one\") and a>=0'\npost = 'file(\"two\")'",
         ),
         average.to_owned(),
