@@ -6,7 +6,7 @@ use crate::config::{ClusterConfig, ProjectConfig, SchedulerKind};
 use crate::exec;
 use crate::fsx;
 use crate::report::with_causes;
-use crate::scheduler::{Dialect, Flux, Lsf, Pbs, Scheduler, Sge, Slurm};
+use crate::scheduler::{Custom, CustomCommands, Dialect, Flux, Lsf, Pbs, Scheduler, Sge, Slurm};
 use crate::workflow::{Cluster, Clusters};
 use crate::workspace::Workspace;
 use std::collections::BTreeMap;
@@ -165,8 +165,33 @@ fn scheduler(kind: SchedulerKind, config: &ClusterConfig) -> Result<Box<dyn Sche
         SchedulerKind::Sge => Box::new(Sge {
             parallel_environment: config.parallel_environment.clone(),
         }),
+        SchedulerKind::Custom => {
+            let custom = Custom::new(&custom(config)).map_err(|error| {
+                let name = &config.name;
+                CliError::failed(format!("the scheduler of the cluster `{name}`: {error}"))
+            })?;
+            Box::new(custom)
+        }
         _ => return Err(CliError::failed(format!("{}: not yet", config.name))),
     })
+}
+
+/// Returns how the scheduler `custom` of a cluster is spoken to.
+fn custom(config: &ClusterConfig) -> CustomCommands {
+    let custom = config.custom.clone().unwrap_or_default();
+    CustomCommands {
+        submit: custom.submit,
+        id: custom.id,
+        list: custom.list,
+        line: custom.line,
+        states: custom.states,
+        cancel: custom.cancel,
+        hold: custom.hold,
+        release: custom.release,
+        elements_max: custom.elements_max,
+        first_element: custom.first_element,
+        template: custom.template,
+    }
 }
 
 /// Reads a project's template of scripts: the one for a cluster, or else the one for all.

@@ -112,23 +112,26 @@ pub struct PartitionConfig {
 pub struct CustomConfig {
     /// Submits `{{ script }}`.
     pub submit: String,
-    /// Finds the id in what that prints, as its first group.
+    /// A pattern of what that prints when it was taken.
     pub id: String,
     /// Lists batch jobs.
     pub list: String,
-    /// Finds them in what that prints: the groups `id`, `name`, `state`, and perhaps `reason`.
+    /// Finds them in what that prints: the groups `id`, `name`, `state`, and perhaps `element` and
+    /// `reason`.
     pub line: String,
     /// The words for each state: `queued`, `held`, `running`, `completed`, `failed`, `timeout`,
     /// `out_of_memory`, `cancelled`, `node_failed`.
     pub states: BTreeMap<String, Vec<String>>,
-    /// Ends `{{ ids }}`.
+    /// Ends `{{ id }}`.
     pub cancel: String,
-    /// Holds `{{ ids }}`, if it can be done.
+    /// Holds `{{ id }}`, if it can be done.
     pub hold: Option<String>,
-    /// Releases `{{ ids }}`, if it can be done.
+    /// Releases `{{ id }}`, if it can be done.
     pub release: Option<String>,
     /// What an array has at most; 1 is that there are none.
     pub elements_max: u32,
+    /// From where on elements are counted in lists.
+    pub first_element: u32,
     /// The template of scripts.
     pub template: Option<String>,
 }
@@ -160,7 +163,7 @@ const PARTITION_KEYS: [&str; 8] = [
     "only_if_named",
 ];
 
-const CUSTOM_KEYS: [&str; 10] = [
+const CUSTOM_KEYS: [&str; 11] = [
     "submit",
     "id",
     "list",
@@ -170,6 +173,7 @@ const CUSTOM_KEYS: [&str; 10] = [
     "hold",
     "release",
     "elements_max",
+    "first_element",
     "template",
 ];
 
@@ -384,6 +388,7 @@ fn custom(item: &Item<'_>) -> Read<CustomConfig> {
             "hold" => custom.hold = Some(text()?),
             "release" => custom.release = Some(text()?),
             "elements_max" => custom.elements_max = at_least_1(name, item)?,
+            "first_element" => custom.first_element = count(name, item)?,
             "template" => custom.template = Some(text()?),
             other => return Err(unknown(key, "key", other, &CUSTOM_KEYS, &CUSTOM_KEYS)),
         }

@@ -1,6 +1,7 @@
 //! What a batch system offers, and its backends. They know scripts and batch ids, not jobs.
 
 mod command;
+mod custom;
 mod flux;
 mod lsf;
 mod pbs;
@@ -8,6 +9,7 @@ mod script;
 mod sge;
 mod slurm;
 
+pub use custom::{Custom, CustomCommands};
 pub use flux::Flux;
 pub use lsf::Lsf;
 pub use pbs::{Dialect, Pbs};
