@@ -4,8 +4,9 @@
 use crate::support::batch::{Nowhere, Project, operation};
 use crate::support::env::Ran;
 use crate::support::mounted::kill;
-use crate::support::wait_until;
+use crate::support::{skip, wait_until};
 use std::fs;
+use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
@@ -69,7 +70,8 @@ struct Stage {
 
 impl Stage {
     fn new(play: Play, n_jobs: u32, config: &str) -> Self {
-        let project = Project::new(n_jobs, config);
+        let own = if play.cluster == "adhoc" { ADHOC } else { "" };
+        let project = Project::new(n_jobs, &[config, own].concat());
         let script = [include_str!("fakes/queue.sh"), play.text].concat();
         for command in play.commands.iter().chain(&["fake-open", "fake-over"]) {
             project.fake(command, &script);
@@ -88,8 +90,12 @@ impl Stage {
     }
 
     fn submit(&self) -> Ran {
-        self.project
-            .run(&["submit", "--yes", "--cluster", self.play.cluster])
+        self.submit_with(&[])
+    }
+
+    fn submit_with(&self, options: &[&str]) -> Ran {
+        let args = ["submit", "--yes", "--cluster", self.play.cluster];
+        self.project.run(&[&args, options].concat())
     }
 
     /// Runs one of the scheduler's commands.
@@ -101,13 +107,22 @@ impl Stage {
 
     /// Where the queue has an element, by its id.
     fn place(&self, id: &str) -> (String, String) {
-        if self.play.cluster == "flux" {
+        if let Some((name, element)) = id.rsplit_once('.') {
+            let id = if self.play.cluster == "flux" {
+                id
+            } else {
+                name
+            };
+            let element = match self.play.cluster {
+                "flux" => "0".to_owned(),
+                _ => (element.parse::<u32>().unwrap() + 1).to_string(),
+            };
             let has_name = |number: &String| {
                 let name = fs::read_to_string(self.queue(number).join("name"));
                 name.is_ok_and(|name| name.trim() == id)
             };
             let number = (1..100).map(|number| number.to_string()).find(has_name);
-            return (number.unwrap(), "0".to_owned());
+            return (number.unwrap(), element);
         }
         let is_digit = |c: char| c.is_ascii_digit();
         let numbers = id.split(|c| !is_digit(c)).filter(|part| !part.is_empty());
@@ -218,7 +233,7 @@ fn tells_ends_apart(play: Play) {
         operation(
             "slow",
             "exec sleep 300",
-            "where = \"a>0\"\nresources = { walltime = \"1m\" }",
+            "where = \"a>0\"\nresources = { walltime = \"30m\" }",
         ),
     ];
     let stage = Stage::new(play, 5, &config.concat());
@@ -247,6 +262,7 @@ fn tells_ends_apart(play: Play) {
     stage.command("fake-over", &[&id, &element]).success();
     let real_id = match play.cluster {
         "flux" => format!("f{}", stage.place(&ids[2]).0),
+        "adhoc" => [stage.place(&ids[2]).0, stage.place(&ids[2]).1].join("/"),
         _ => ids[2].clone(),
     };
     let cancel = [&play.cancel[1..], &[&real_id]].concat();
@@ -281,25 +297,39 @@ fn tells_ends_apart(play: Play) {
     assert!(reason.starts_with("lost: its batch job is "), "{reason}");
 }
 
-fn what_waits_is_taken_back(play: Play) {
+fn what_is_held_waits(play: Play) {
     let stage = Stage::new(play, 3, &operation("fly", "true", ""));
+    stage.submit_with(&["--hold"]).success();
+    let queue = stage.project.run(&["queue"]);
+    assert_eq!(queue.success().matches(" held ").count(), 3, "{queue:?}");
+    if play.cluster == "pbs" {
+        let ran = stage.project.run(&["release", "-f", "a=1"]);
+        let message = "PBS holds and releases an array as a whole: name all of `1[]`";
+        assert!(ran.failure(1).contains(message), "{ran:?}");
+    }
     fs::write(stage.queue("closed"), "").unwrap();
-    stage.submit().success();
+    stage.project.run(&["release", "--all"]).success();
     let queue = stage.project.run(&["queue"]);
     assert_eq!(queue.success().matches(" queued ").count(), 3, "{queue:?}");
-    let first = format!("{} ", stage.play.element);
-    assert!(queue.stdout.contains(&first), "{queue:?}");
+    assert!(
+        queue.stdout.contains(&format!("{} ", play.element)),
+        "{queue:?}"
+    );
     let again = stage.submit();
     assert!(again.stderr.contains("nothing to submit"), "{again:?}");
     stage.project.run(&["cancel", "-f", "a=1"]).success();
     assert_eq!(stage.project.reason(1, "fly"), "cancelled");
+    stage.project.run(&["hold", "--all"]).success();
     stage.command("fake-open", &[]).success();
+    let queue = stage.project.run(&["queue"]);
+    assert_eq!(queue.success().matches(" held ").count(), 2, "{queue:?}");
+    stage.project.run(&["release", "--all"]).success();
     stage.project.wait_for_queue(LIMIT);
+    let ends = ["completed", "interrupted", "completed"];
     assert_eq!(
-        stage.states("fly"),
-        ["completed", "interrupted", "completed"]
+        (stage.states("fly"), stage.project.n_begun(1)),
+        (ends.map(str::to_owned).to_vec(), 0)
     );
-    assert_eq!(stage.project.n_begun(1), 0);
 }
 
 /// Answers that are odd, late or missing change nothing, and lead to nothing being done twice.
@@ -325,11 +355,10 @@ fn odd_answers_are_survived(play: Play) {
     assert!(ran.stderr.contains("fly: 2 submitted, array "), "{ran:?}");
     stage.undisturb(submit);
     // No answer to what has become of it.
-    for silence in [
-        "echo 'cannot connect to server' >&2; exit 1",
-        "true",
-        "echo oops",
-    ] {
+    let refusal = "echo 'cannot connect to server' >&2; exit 1";
+    // The list of one's own scheduler may well be empty.
+    let n_silences = if play.cluster == "adhoc" { 1 } else { 3 };
+    for silence in &[refusal, "true", "echo oops"][..n_silences] {
         stage.disturb(list, silence);
         let status = stage.project.run(&["status"]);
         status.success();
@@ -372,13 +401,23 @@ fn flux_tells_ends_apart() {
 }
 
 #[test]
-fn what_waits_for_lsf_is_taken_back() {
-    what_waits_is_taken_back(LSF);
+fn what_pbs_holds_waits() {
+    what_is_held_waits(PBS);
 }
 
 #[test]
-fn what_waits_for_flux_is_taken_back() {
-    what_waits_is_taken_back(FLUX);
+fn what_torque_holds_waits() {
+    what_is_held_waits(TORQUE);
+}
+
+#[test]
+fn what_lsf_holds_waits() {
+    what_is_held_waits(LSF);
+}
+
+#[test]
+fn what_flux_holds_waits() {
+    what_is_held_waits(FLUX);
 }
 
 #[test]
@@ -412,11 +451,6 @@ fn torque_tells_ends_apart() {
 }
 
 #[test]
-fn what_waits_for_pbs_is_taken_back() {
-    what_waits_is_taken_back(PBS);
-}
-
-#[test]
 fn odd_answers_of_pbs_are_survived() {
     odd_answers_are_survived(PBS);
 }
@@ -445,4 +479,130 @@ fn older_pbs_is_understood() {
     stage.command("fake-open", &[]).success();
     stage.project.wait_for_queue(LIMIT);
     assert_eq!(stage.states("fly"), ["completed"; 3]);
+}
+
+/// A scheduler of one's own: a command `adhoc` with its verbs, whose arrays count from 1.
+const ADHOC: &str = r#"
+[cluster.adhoc]
+scheduler = "custom"
+[cluster.adhoc.custom]
+submit = "adhoc put {{ script }} {{ logs }}"
+id = '^job (\d+) of \S+$'
+list = "adhoc show"
+line = '^(?P<id>(?P<number>\d+)/(?P<element>\d+)) (?P<state>\w+) (?P<name>\S+)$'
+cancel = "adhoc drop {{ id }}"
+hold = "adhoc stop {{ id }}"
+release = "adhoc go {{ id }}"
+elements_max = 10
+first_element = 1
+template = """
+#!/bin/bash
+{% block header %}
+#ADHOC name {{ name }}
+#ADHOC elements {{ first }} {{ last }}
+{% if hold %}
+#ADHOC hold
+{% endif %}
+{% endblock %}
+cd {{ project }} || exit
+{% block setup %}
+{% if setup %}
+{{ setup | raw }}
+{% endif %}
+{% endblock %}
+{% block body %}
+exec {{ program }} -C {{ project }} batch {{ name }} "$((ADHOC_ELEMENT - 1))" {{ name }}
+{% endblock %}
+"""
+[cluster.adhoc.custom.states]
+queued = ["waiting"]
+timeout = ["over"]
+cancelled = ["deleted"]
+failed = ["error"]
+"#;
+
+const OWN: Play = Play {
+    cluster: "adhoc",
+    commands: &["adhoc"],
+    text: include_str!("fakes/adhoc.sh"),
+    submit: ("adhoc", "put"),
+    list: ("adhoc", "show"),
+    cancel: &["adhoc", "drop"],
+    element: ".0",
+};
+
+#[test]
+fn a_scheduler_of_ones_own_goes_step_by_step() {
+    goes_step_by_step(OWN);
+}
+
+#[test]
+fn a_scheduler_of_ones_own_tells_ends_apart() {
+    tells_ends_apart(OWN);
+}
+
+#[test]
+fn what_a_scheduler_of_ones_own_holds_waits() {
+    what_is_held_waits(OWN);
+}
+
+#[test]
+fn odd_answers_of_a_scheduler_of_ones_own_are_survived() {
+    odd_answers_are_survived(OWN);
+}
+
+/// A real one that sweepfs does not know, as the documentation describes it.
+#[test]
+fn task_spooler_is_a_cluster() {
+    let Ok(found) = Command::new("which").arg("tsp").output() else {
+        return skip("which");
+    };
+    if !found.status.success() {
+        return skip("task-spooler is not installed");
+    }
+    let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/schedulers.md");
+    let docs = fs::read_to_string(docs).unwrap();
+    let described = docs
+        .split("```toml\n")
+        .find(|block| block.starts_with("[cluster.spooler]"));
+    let described = described.unwrap().split("```").next().unwrap();
+    let config = [
+        operation("fly", "echo $SWEEPFS_JOB_ID", "where = \"a<2\""),
+        operation("bad", "exit 3", "where = \"a=2\""),
+        operation("slow", "exec sleep 300", "where = \"a>2\""),
+        described.to_owned(),
+    ];
+    let project = Project::<Nowhere>::new(5, &config.concat());
+    let dir = project.env.path();
+    let real = String::from_utf8(found.stdout).unwrap();
+    let tsp = format!(
+        "TMPDIR={0} TS_SOCKET={0}/socket exec {1} \"$@\"",
+        dir.display(),
+        real.trim()
+    );
+    project.fake("tsp", &tsp);
+    let spooler = |args: &[&str]| {
+        let mut command = Command::new(project.bin.join("tsp"));
+        command.args(args);
+        Ran::of(command)
+    };
+    spooler(&["-S", "2"]).success();
+    let submit = ["submit", "--yes", "--cluster", "spooler"];
+    let ran = project.run(&submit);
+    assert_eq!(
+        ran.stderr.matches(": 1 submitted, array ").count(),
+        5,
+        "{ran:?}"
+    );
+    wait_until("two that are slow", || {
+        (3..5).all(|job| project.state(job, "slow") == "running")
+    });
+    assert!((0..2).all(|job| project.state(job, "fly") == "completed"));
+    assert_eq!(project.reason(2, "bad"), "exit 3");
+    let queue = project.run(&["queue"]);
+    assert_eq!(queue.success().matches(" running ").count(), 2, "{queue:?}");
+    project.run(&["cancel", "--all"]).success();
+    project.wait_for_queue(LIMIT);
+    assert!((3..5).all(|job| project.state(job, "slow") == "interrupted"));
+    spooler(&["-K"]);
 }

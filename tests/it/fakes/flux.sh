@@ -93,6 +93,17 @@ command_flux() {
     submit) submit "$@" ;;
     jobs) list "$@" ;;
     cancel) cancel "$@" ;;
+    job)
+      [ "$1" = urgency ] && [ $# = 3 ] || refuse "flux-job: ERROR: $*"
+      case "$3 $(get "${2#f}" 0 state)" in
+        "hold waiting") put "${2#f}" 0 state held ;;
+        "default held")
+          put "${2#f}" 0 state waiting
+          [ -e "$queue/closed" ] || begin "${2#f}" 0
+          ;;
+        *) refuse "flux-job: ERROR: cannot set urgency of $2 to $3" ;;
+      esac
+      ;;
     *) refuse "flux: $verb: no such command" ;;
   esac
 }

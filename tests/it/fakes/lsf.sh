@@ -7,14 +7,8 @@ output_of() {
 
 variables() { export LSB_JOBID=$1 LSB_JOBINDEX=$2 LSB_JOBNAME="$(name_of "$1")[$2]" && cd "$(cat "$queue/$1/cwd")" || exit; }
 
-# Who has had his time is sent SIGUSR2 first, and is killed with all that is left of him.
-stop() {
-  [ "$1" = over ] || { kill -TERM -- "-$2" 2>/dev/null && return; }
-  kill -USR2 -- "-$2"
-  sleep 0.1
-  local pid
-  for pid in $(ps -o pid= --sid "$2"); do [ "$pid" = "$2" ] || kill -KILL "$pid"; done
-}
+# An element that has had its time is killed without a warning, so that only its end tells why.
+stop() { [ "$1" = over ] && kill_all "$2" || kill -TERM -- "-$2" 2>/dev/null; }
 
 command_bsub() {
   [ $# = 4 ] && [ "$1" = -cwd ] && [ "$3" = -o ] || refuse "bsub: $*" 255
@@ -98,7 +92,11 @@ each() { # COMMAND ID...
 }
 do_bkill() { end "$1" "$2" deleted; }
 do_bstop() { [ "$(get "$1" "$2" state)" = waiting ] && put "$1" "$2" state held || refuse "a running one is stopped"; }
-do_bresume() { put "$1" "$2" state waiting; }
+do_bresume() {
+  [ "$(get "$1" "$2" state)" = held ] || refuse "it is not held"
+  put "$1" "$2" state waiting
+  [ -e "$queue/closed" ] || begin "$1" "$2"
+}
 command_bkill() { each bkill "$@"; }
 command_bstop() { each bstop "$@"; }
 command_bresume() { each bresume "$@"; }

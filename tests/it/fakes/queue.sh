@@ -54,6 +54,15 @@ begin() {
 # stop HOW PID: the leader of its group and session.
 stop() { kill -TERM -- "-$2" 2>/dev/null; }
 
+# Kills all of a session but its leader.
+kill_all() {
+  local pid
+  for pid in $(ps -o pid= --sid "$1"); do
+    [ "$pid" = "$1" ] || kill -KILL "$pid" 2>/dev/null
+  done
+  return 0
+}
+
 # end ID ELEMENT HOW
 end() {
   local state
@@ -61,7 +70,7 @@ end() {
   [ "$state" = ended ] && return
   put "$1" "$2" how "$3"
   if [ "$state" = running ]; then
-    stop "$3" "$(get "$1" "$2" pid)"
+    stop "$3" "$(get "$1" "$2" pid)" || true
   else
     put "$1" "$2" state ended
   fi
