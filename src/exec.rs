@@ -1,6 +1,10 @@
 //! Runs programs; the only module that starts a process.
 
-use std::ffi::OsStr;
+mod session;
+
+pub use session::{kill_session, reap, session_members, terminate};
+
+use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::OwnedFd;
@@ -112,6 +116,48 @@ pub fn start_daemon(
         .stderr(log);
     let mut child = spawn(command, program)?;
     Ok(child.stdout.take().expect("stdout is piped"))
+}
+
+/// Starts a program that waits until it is released by a byte on its standard input, and ends by
+/// itself if there is none. What it prints goes to a log.
+pub fn start_held(program: &Path, args: &[&OsStr], log: &File) -> Result<Held, ExecError> {
+    let start_error = |cause| ExecError::Start {
+        program: program.to_owned(),
+        cause,
+    };
+    let mut command = Command::new(program);
+    command
+        .args(args)
+        .current_dir("/")
+        .stdin(Stdio::piped())
+        .stdout(log.try_clone().map_err(start_error)?)
+        .stderr(log.try_clone().map_err(start_error)?);
+    spawn(command, program).map(|child| Held(Some(child)))
+}
+
+/// Starts a script of `bash`, without input, in a process group of its own and with no other
+/// environment than `env`. What it prints goes to `output`.
+pub fn start_script(
+    script: &Path,
+    dir: &Path,
+    env: &[(OsString, OsString)],
+    output: &File,
+) -> Result<Released, ExecError> {
+    let program = Path::new("/bin/bash");
+    let start_error = |cause| ExecError::Start {
+        program: program.to_owned(),
+        cause,
+    };
+    let mut bash = Command::new(program);
+    bash.arg(script)
+        .current_dir(dir)
+        .env_clear()
+        .envs(env.iter().map(|(name, value)| (name, value)))
+        .stdin(Stdio::null())
+        .stdout(output.try_clone().map_err(start_error)?)
+        .stderr(output.try_clone().map_err(start_error)?)
+        .process_group(0);
+    spawn(bash, program).map(Released)
 }
 
 /// Starts a program that reads from `input` and prints to a log.
@@ -238,6 +284,7 @@ impl Machine {
 struct Stat {
     is_dead: bool,
     group: i32,
+    session: i32,
     start_ticks: String,
 }
 
@@ -248,6 +295,7 @@ fn stat_of(pid: i32) -> Option<Stat> {
     Some(Stat {
         is_dead: matches!(*fields.first()?, "Z" | "X"),
         group: fields.get(2)?.parse().ok()?,
+        session: fields.get(3)?.parse().ok()?,
         start_ticks: (*fields.get(19)?).to_owned(),
     })
 }
@@ -397,6 +445,11 @@ pub enum End {
 }
 
 impl Released {
+    /// Returns its process, which leads a process group.
+    pub fn pid(&self) -> i32 {
+        self.0.id() as i32
+    }
+
     /// Waits for its end, and ends what it left in its process group.
     pub fn wait(mut self) -> io::Result<End> {
         let status = self.0.wait()?;

@@ -6,7 +6,10 @@ use crate::config::{ClusterConfig, ProjectConfig, SchedulerKind};
 use crate::exec;
 use crate::fsx;
 use crate::report::with_causes;
-use crate::scheduler::{Custom, CustomCommands, Dialect, Flux, Lsf, Pbs, Scheduler, Sge, Slurm};
+use crate::scheduler::local::{Limits, Queue};
+use crate::scheduler::{
+    Custom, CustomCommands, Dialect, Flux, Local, Lsf, Pbs, Scheduler, Sge, Slurm,
+};
 use crate::workflow::{Cluster, Clusters};
 use crate::workspace::Workspace;
 use std::collections::BTreeMap;
@@ -76,12 +79,7 @@ impl Context<'_> {
         let templates = Some(templates.as_path()).filter(|dir| dir.is_dir());
         let known = all
             .into_values()
-            .filter(|(config, _)| {
-                config
-                    .scheduler
-                    .is_none_or(|kind| kind != SchedulerKind::Local)
-            })
-            .map(|(config, origins)| cluster(templates, config, origins));
+            .map(|(config, origins)| cluster(self, templates, config, origins));
         Ok(Clusters(known.collect::<Result<_, _>>()?))
     }
 
@@ -128,6 +126,7 @@ fn unknown(clusters: &Clusters, name: &str) -> CliError {
 
 /// Makes a described cluster usable.
 fn cluster(
+    context: &Context<'_>,
     templates: Option<&Path>,
     config: ClusterConfig,
     origins: Vec<String>,
@@ -148,14 +147,18 @@ fn cluster(
             Some(dir) => template(dir, &config.name)?,
             None => None,
         },
-        scheduler: scheduler(kind, &config)?,
+        scheduler: scheduler(context, kind, &config)?,
         config,
         origins,
     })
 }
 
 /// Returns what speaks to a cluster.
-fn scheduler(kind: SchedulerKind, config: &ClusterConfig) -> Result<Box<dyn Scheduler>, CliError> {
+fn scheduler(
+    context: &Context<'_>,
+    kind: SchedulerKind,
+    config: &ClusterConfig,
+) -> Result<Box<dyn Scheduler>, CliError> {
     Ok(match kind {
         SchedulerKind::Slurm => Box::new(Slurm),
         SchedulerKind::Pbs => Box::new(Pbs(Dialect::OpenPbs)),
@@ -172,7 +175,16 @@ fn scheduler(kind: SchedulerKind, config: &ClusterConfig) -> Result<Box<dyn Sche
             })?;
             Box::new(custom)
         }
-        _ => return Err(CliError::failed(format!("{}: not yet", config.name))),
+        SchedulerKind::Local => {
+            let partition = config.partitions.first();
+            let limits = Limits {
+                cores: config.cores,
+                memory_bytes: config.memory_bytes,
+                gpus: partition.and_then(|partition| partition.gpus_per_node),
+            };
+            let queue = Queue::below(&context.state_dir());
+            Box::new(Local::new(queue, context.program()?, limits))
+        }
     })
 }
 

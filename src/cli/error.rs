@@ -7,6 +7,7 @@ use crate::fsx::FsError;
 use crate::mount::MountError;
 use crate::pyjson::ParseError;
 use crate::report::with_causes;
+use crate::scheduler::local::QueueError;
 use crate::statepoint::{GridError, StatePointError};
 use crate::term::Term;
 use crate::view::{PathsError, PlaceError, SpecError};
@@ -195,6 +196,12 @@ impl From<MountError> for CliError {
             exit,
             ..Self::failed(error)
         }
+    }
+}
+
+impl From<QueueError> for CliError {
+    fn from(error: QueueError) -> Self {
+        Self::failed(error)
     }
 }
 

@@ -91,5 +91,6 @@ fn run(args: Args, term: &Term) -> Result<Exit, CliError> {
         Command::Serve(args) => commands::mount::serve(&context, &args),
         Command::Watchdog(args) => commands::mount::watchdog(&args),
         Command::Batch(args) => commands::batch::run(&context, &args),
+        Command::LocalQueue(args) => commands::local_queue::run(&context, &args.command),
     }
 }

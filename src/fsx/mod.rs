@@ -2,8 +2,10 @@
 //!
 //! Everything that is written appears whole: under a temporary name first, then renamed.
 
+mod append;
 mod dir;
 
+pub use append::{append, read_from, write_private};
 pub use dir::{Details, Dir, DirEntry, EntryKind, EntryType, is_temporary_link};
 pub use rustix::fs::FileType;
 use rustix::fs::OFlags;

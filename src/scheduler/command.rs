@@ -11,7 +11,7 @@ use std::time::Duration;
 const ASKING_MAX: Duration = Duration::from_secs(30);
 
 /// A change is given more time.
-const CHANGING_MAX: Duration = Duration::from_secs(120);
+pub(super) const CHANGING_MAX: Duration = Duration::from_secs(120);
 
 /// More of what a command says is not repeated.
 const MESSAGE_LEN_MAX: usize = 300;

@@ -3,6 +3,7 @@
 mod command;
 mod custom;
 mod flux;
+pub mod local;
 mod lsf;
 mod pbs;
 mod script;
@@ -11,6 +12,7 @@ mod slurm;
 
 pub use custom::{Custom, CustomCommands};
 pub use flux::Flux;
+pub use local::Local;
 pub use lsf::Lsf;
 pub use pbs::{Dialect, Pbs};
 pub use script::script;

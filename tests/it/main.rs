@@ -13,6 +13,7 @@ mod docs;
 mod explain;
 mod filter;
 mod flow;
+mod local_queue;
 mod marks;
 mod model;
 mod mount;

@@ -32,7 +32,7 @@ const MODULES: &[(&str, &[&str])] = &[
         "view",
         &["catalog", "fsx", "pyjson", "filter", "statepoint"],
     ),
-    ("scheduler", &["exec", "report", "template"]),
+    ("scheduler", &["exec", "fsx", "report", "template"]),
     (
         "workflow",
         &[

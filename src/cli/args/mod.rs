@@ -1,8 +1,12 @@
 //! The command line as typed: clap types and nothing else.
 
+mod local_queue;
 mod queue;
 mod workflow;
 
+pub(super) use local_queue::{
+    LocalQueueArgs, LocalQueueCommand, LocalShepherdArgs, LocalSubmitArgs,
+};
 pub(super) use queue::{
     BatchSelectionArgs, BatchState, CancelArgs, HoldArgs, QueueArgs, ReleaseArgs,
 };
@@ -125,6 +129,8 @@ pub(super) enum Command {
     Watchdog(ServeArgs),
     #[command(hide = true)]
     Batch(BatchArgs),
+    #[command(hide = true)]
+    LocalQueue(LocalQueueArgs),
 }
 
 /// Make the current directory a signac project.

@@ -12,6 +12,7 @@ pub(super) mod find;
 pub(super) mod help;
 pub(super) mod init;
 pub(super) mod job;
+pub(super) mod local_queue;
 pub(super) mod log;
 pub(super) mod mount;
 pub(super) mod mounts;

@@ -2,6 +2,7 @@
 
 pub(crate) mod batch;
 pub(crate) mod env;
+pub(crate) mod local;
 pub(crate) mod mounted;
 pub(crate) mod python;
 pub(crate) mod random;
