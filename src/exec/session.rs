@@ -10,7 +10,7 @@ const KILLING_ROUNDS: usize = 20;
 /// In between, this much time passes.
 const KILLING_PAUSE: Duration = Duration::from_millis(5);
 
-/// Sends a signal to one process, if it is there.
+/// Asks one process to end, if it is there.
 pub fn terminate(pid: i32) {
     if let Some(pid) = Pid::from_raw(pid) {
         let _ = rustix::process::kill_process(pid, Signal::TERM);

@@ -109,6 +109,11 @@ fn the_page_on_clusters_is_true() {
 }
 
 #[test]
+fn the_page_on_schedulers_is_true() {
+    check_page("docs/schedulers.md");
+}
+
+#[test]
 fn the_page_on_workflows_is_true() {
     check_page("docs/workflow.md");
 }

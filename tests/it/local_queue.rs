@@ -90,8 +90,6 @@ fn a_workflow_goes_step_by_step() {
         ran.success();
         let said = format!("{step} submitted, array ");
         assert!(ran.stderr.contains(&said), "{ran:?}");
-        let again = project.run(&SUBMIT);
-        assert!(again.stderr.contains("nothing to submit"), "{again:?}");
         project.wait_for_queue(LIMIT);
     }
     assert_eq!(fs::read_to_string(project.root.join("all")).unwrap(), "3\n");
@@ -524,6 +522,46 @@ fn a_submitter_that_is_killed_loses_and_doubles_nothing() {
     let n_begun: Vec<_> = (0..40).map(|job| project.n_begun(job)).collect();
     assert_eq!(n_begun, [1; 40]);
     assert!((0..40).all(|job| project.state(job, "fly") == "completed"));
+}
+
+#[test]
+fn what_was_submitted_in_part_was_not_submitted() {
+    let (env, queue) = queue();
+    let mut n_found = 0;
+    for round in 0..20_u64 {
+        let script = format!("#SWEEPFS --name=kill-{round}\necho {round} >> begun\n");
+        fs::write(env.path().join("own.sh"), script).unwrap();
+        let mut command = env.command(&env.path(), &["local-queue", "submit", "own.sh"]);
+        command.envs(queue.vars()).stdout(Stdio::null());
+        let mut submitter = command.spawn().unwrap();
+        // At any moment, but mostly while it writes.
+        let new = queue.dir().join(format!("live/.new-{}", n_found + 1));
+        for _ in 0..(round % 3) * 10_000 {
+            if new.exists() {
+                break;
+            }
+        }
+        std::thread::sleep(Duration::from_millis(round));
+        kill(submitter.id() as i32);
+        submitter.wait().unwrap();
+        let name = format!("kill-{round}");
+        n_found += u64::from(queue.scheduler().find(&name).unwrap().is_some());
+    }
+    let script = "#SWEEPFS --name=last\ntrue\n";
+    let array = queue.submit(&env, script, &[]).unwrap();
+    wait_for_all(&queue, &array);
+    wait_until("the end of the worker", || {
+        queue.processes("work").is_empty()
+    });
+    let n_in = |name: &str| fs::read_dir(queue.dir().join(name)).unwrap().count() as u64;
+    assert_eq!((n_in("live"), n_in("done")), (0, n_found + 1));
+    let begun = fs::read_to_string(env.path().join("begun")).unwrap_or_default();
+    let begun: Vec<_> = begun.lines().collect();
+    let different: std::collections::BTreeSet<_> = begun.iter().collect();
+    assert_eq!(
+        (begun.len() as u64, different.len() as u64),
+        (n_found, n_found)
+    );
 }
 
 #[test]

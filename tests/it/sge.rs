@@ -37,8 +37,6 @@ fn a_workflow_goes_step_by_step() {
         ran.success();
         let message = format!("{step}: {n} submitted, array ");
         assert!(ran.stderr.contains(&message), "{ran:?}");
-        let again = project.run(&["submit", "--yes"]);
-        assert!(again.stderr.contains("nothing to submit"), "{again:?}");
         project.wait_for_queue(LIMIT);
     }
     let ran = project.run(&["submit", "--yes"]);
@@ -133,7 +131,9 @@ fn ends_are_told_apart() {
     sge.command("qdel", &[&array]).success();
     project.wait_for_queue(LIMIT);
     assert_eq!(in_state("interrupted"), [2, 3, 4, 5, 6, 7]);
-    assert_eq!(project.reason(runs[2], "slow"), "cancelled");
+    // The accounting may be late.
+    let reasons = ["cancelled", "lost: the scheduler no longer has it"];
+    assert!(reasons.contains(&project.reason(runs[2], "slow").as_str()));
     assert!((2..8).all(|job| project.n_begun(job) <= 1));
     assert_eq!(project.run(&["next", "slow"]).success().lines().count(), 6);
 }
@@ -161,7 +161,7 @@ fn what_is_held_or_waits_for_another_array_is_told_apart() {
     let why = " until another array has ended";
     assert_eq!(queue.success().matches(why).count(), 2, "{queue:?}");
     project.run(&["hold", "2.1"]).success();
-    assert_eq!((n_in("held"), n_in("queued")), (4, 1));
+    wait_until("the hold", || (n_in("held"), n_in("queued")) == (4, 1));
     project.run(&["release", "1"]).success();
     // What it waited for is over, so that only one of them still waits.
     wait_until("the second array", || n_in("queued,running,ended") == 0);

@@ -3,7 +3,7 @@
 use crate::cli::args::{LocalQueueCommand, LocalShepherdArgs, LocalSubmitArgs};
 use crate::cli::context::Context;
 use crate::cli::error::{CliError, Exit};
-use crate::scheduler::local::{self, Limits, Queue, Sheep, Submission};
+use crate::scheduler::local::{self, Charge, Limits, Queue, Submission};
 use std::io;
 
 pub(in crate::cli) fn run(
@@ -17,7 +17,7 @@ pub(in crate::cli) fn run(
             local::work(&queue, &context.program()?)?;
             Ok(Exit::Done)
         }
-        LocalQueueCommand::Shepherd(args) => shepherd(args),
+        LocalQueueCommand::Shepherd(args) => shepherd(context, args),
     }
 }
 
@@ -40,13 +40,13 @@ fn submit(context: &Context<'_>, args: &LocalSubmitArgs) -> Result<Exit, CliErro
     Ok(Exit::Done)
 }
 
-fn shepherd(args: &LocalShepherdArgs) -> Result<Exit, CliError> {
-    let sheep = Sheep {
+fn shepherd(context: &Context<'_>, args: &LocalShepherdArgs) -> Result<Exit, CliError> {
+    let charge = Charge {
         array: &args.array,
         element: args.element,
         gpus: &args.gpus,
     };
     let queue = Queue::at(args.queue.clone());
-    local::shepherd(&queue, sheep, io::stdin())?;
+    local::shepherd(&queue, &context.program()?, charge, io::stdin())?;
     Ok(Exit::Done)
 }

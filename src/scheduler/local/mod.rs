@@ -13,7 +13,7 @@ mod snapshot;
 mod worker;
 
 pub use queue::{Limits, Queue, QueueError, Submission};
-pub use shepherd::{Sheep, shepherd};
+pub use shepherd::{Charge, shepherd};
 pub use worker::work;
 
 use super::command::{CHANGING_MAX, succeeded};

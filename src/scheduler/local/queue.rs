@@ -194,6 +194,12 @@ impl Queue {
         Ok(())
     }
 
+    /// Tells whether it is there.
+    pub(super) fn exists(&self) -> bool {
+        self.dir.join(LIVE).exists()
+    }
+
+    /// Waits for the lock of those who add an array, or decide whether a worker is needed.
     pub(super) fn lock(&self) -> Result<Lock, QueueError> {
         Ok(Lock::acquire(&self.dir.join("lock"))?)
     }

@@ -11,7 +11,7 @@ use signal_hook::iterator::Signals;
 use std::ffi::{OsStr, OsString};
 use std::io::Read;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::time::Duration;
 
@@ -27,7 +27,7 @@ const FOR_EVER: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
 
 /// The array and the element that a shepherd is for.
 #[derive(Clone, Copy, Debug)]
-pub struct Sheep<'a> {
+pub struct Charge<'a> {
     /// The array's directory, by its name.
     pub array: &'a OsStr,
     /// The element.
@@ -48,7 +48,12 @@ enum Call {
 /// # Errors
 ///
 /// Fails if that cannot be noted.
-pub fn shepherd(queue: &Queue, sheep: Sheep<'_>, leave: impl Read) -> Result<(), QueueError> {
+pub fn shepherd(
+    queue: &Queue,
+    program: &Path,
+    charge: Charge<'_>,
+    leave: impl Read,
+) -> Result<(), QueueError> {
     // All that the batch job starts is in our session, unless it leaves it on purpose.
     let _ = rustix::process::setsid();
     let (sender, calls) = mpsc::channel();
@@ -64,17 +69,17 @@ pub fn shepherd(queue: &Queue, sheep: Sheep<'_>, leave: impl Read) -> Result<(),
     {
         return Ok(());
     }
-    let Some(place) = queue.live_array(sheep.array) else {
+    let Some(place) = queue.live_array(charge.array) else {
         return Ok(());
     };
-    place.note(&Event::Runs(sheep.element))?;
-    let (verdict, words) = match start(&place, sheep) {
-        Ok((script, patience)) => watch(&place, sheep.element, script, patience, sender, &calls)?,
+    place.note(&Event::Runs(charge.element))?;
+    let (verdict, words) = match start(&place, charge) {
+        Ok((script, patience)) => watch(&place, charge.element, script, patience, sender, &calls)?,
         Err(error) => (Verdict::Failed, with_causes(&error)),
     };
-    note(&place, &Event::Ended(sheep.element, verdict, words))?;
-    super::bell::ring(&queue.bell(), &[place.id]);
-    Ok(())
+    note(&place, &Event::Ended(charge.element, verdict, words))?;
+    // Should the worker have been killed, this starts another one.
+    queue.wake(program, &[place.id])
 }
 
 /// Calls once for the first of the signals to end. One that says that a terminal is gone does not
@@ -99,19 +104,19 @@ struct Patience {
     grace: Duration,
 }
 
-fn start(place: &Place, sheep: Sheep<'_>) -> Result<(Released, Patience), QueueError> {
+fn start(place: &Place, charge: Charge<'_>) -> Result<(Released, Patience), QueueError> {
     let spec = place.spec()?;
     let mut env = place.env()?;
     let is_set = |name: &str| env.iter().any(|(known, _)| known == name);
     let has_choice = is_set("CUDA_VISIBLE_DEVICES");
     let mut set = |name: &str, value: String| env.push((name.into(), value.into()));
     set("SWEEPFS_ARRAY_ID", place.id.to_string());
-    set("SWEEPFS_ARRAY_INDEX", sheep.element.to_string());
-    if !sheep.gpus.is_empty() && !has_choice {
-        set("CUDA_VISIBLE_DEVICES", sheep.gpus.to_owned());
+    set("SWEEPFS_ARRAY_INDEX", charge.element.to_string());
+    if !charge.gpus.is_empty() && !has_choice {
+        set("CUDA_VISIBLE_DEVICES", charge.gpus.to_owned());
     }
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(spec.umask));
-    let output = output(spec.output.into_os_string(), place.id, sheep.element);
+    let output = output(spec.output.into_os_string(), place.id, charge.element);
     let output = fsx::open_appending(&output)?;
     let script = exec::start_script(&place.script(), &spec.dir, &env, &output)?;
     let patience = Patience {

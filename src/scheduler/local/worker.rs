@@ -34,7 +34,9 @@ pub fn work(queue: &Queue, program: &Path) -> Result<(), QueueError> {
     // A handler, not the order to ignore it, which what we start would inherit.
     let hangup = Arc::new(AtomicBool::new(false));
     let _ = signal_hook::flag::register(signal_hook::consts::SIGHUP, hangup);
-    queue.create()?;
+    if !queue.exists() {
+        return Ok(());
+    }
     let lock = queue.lock()?;
     let Some(work_lock) = queue.try_lock_worker()? else {
         return Ok(());
@@ -63,6 +65,10 @@ pub fn work(queue: &Queue, program: &Path) -> Result<(), QueueError> {
             n_rings += 1;
             all = !worker.hear(&ids) || n_rings.is_multiple_of(RINGS_MAX);
             continue;
+        }
+        if !queue.exists() {
+            // Somebody has removed it, and taking its lock would make it anew.
+            return Ok(());
         }
         let _lock = queue.lock()?;
         worker.look(true)?;

@@ -83,11 +83,13 @@ fn processes_with(path: &Path, word: &str) -> Vec<i32> {
     let has = |bytes: &[u8], part: &[u8]| bytes.windows(part.len()).any(|window| window == part);
     let pids = fs::read_dir("/proc").unwrap().flatten();
     let pids = pids.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
-    pids.filter(|pid| {
-        let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-        has(&line, path.as_os_str().as_bytes()) && has(&line, format!("\0{word}\0").as_bytes())
-    })
-    .collect()
+    // What is about to be started has the command line of the one who starts it, but its session.
+    pids.filter(|pid| session(*pid) == Some(*pid))
+        .filter(|pid| {
+            let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+            has(&line, path.as_os_str().as_bytes()) && has(&line, format!("\0{word}\0").as_bytes())
+        })
+        .collect()
 }
 
 impl Drop for LocalQueue {
@@ -115,10 +117,13 @@ pub(crate) fn kill(pid: i32) {
 pub(crate) fn session_members(session: i32) -> Vec<i32> {
     let pids = fs::read_dir("/proc").unwrap().flatten();
     let pids = pids.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
-    pids.filter(|pid| {
-        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-        let fields = stat.rsplit_once(')').map_or("", |(_, fields)| fields);
-        fields.split_whitespace().nth(3) == Some(&session.to_string())
-    })
-    .collect()
+    pids.filter(|pid| self::session(*pid) == Some(session))
+        .collect()
+}
+
+/// The session of a process.
+fn session(pid: i32) -> Option<i32> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let (_, fields) = stat.rsplit_once(')')?;
+    fields.split_whitespace().nth(3)?.parse().ok()
 }
