@@ -7,7 +7,7 @@ use super::packing::{Batch, Pilots};
 use crate::exec::Machine;
 use crate::fsx::{self, Durability, FsError};
 use crate::report::with_causes;
-use crate::scheduler::{Needs, Order, Trouble, script};
+use crate::scheduler::{Needs, Order, Seen, Trouble, script};
 use crate::template::TemplateError;
 use crate::workflow::flow::Flow;
 use crate::workflow::ledger::Ledger;
@@ -161,6 +161,28 @@ impl Submitter<'_> {
         Ok((script, command))
     }
 
+    /// Returns those of some arrays of ours that have not ended, by their ids; some schedulers refuse
+    /// what waits for one that they have forgotten.
+    fn unended(&self, ids: &[String]) -> Vec<String> {
+        if ids.is_empty() {
+            return Vec::new();
+        }
+        let (notes, _) = Bundle::all(self.flow.workspace());
+        let of_cluster = notes
+            .iter()
+            .filter(|note| note.cluster == self.cluster.name());
+        let arrays = of_cluster.filter_map(Bundle::array);
+        let arrays: Vec<_> = arrays.filter(|array| ids.contains(&array.id.id)).collect();
+        if arrays.is_empty() {
+            return Vec::new();
+        }
+        let (states, _) = self.cluster.scheduler.poll(&arrays);
+        let goes_on = |id: &String| !matches!(states.get(id), Some(Seen::Ended(..) | Seen::Gone));
+        let open = arrays.into_iter();
+        let open = open.filter(|array| array.element_ids().any(|id| goes_on(&id)));
+        open.map(|array| array.id.id).collect()
+    }
+
     /// Sends a batch after arrays of these ids: notes what is to be sent, claims each execution,
     /// submits the script, and records the id. If it is interrupted anywhere, the note tells the next
     /// command what to do.
@@ -170,6 +192,7 @@ impl Submitter<'_> {
     /// Fails if the scheduler does not take it.
     pub fn send(&self, batch: &Batch, after: &[String]) -> Result<Sent, SendError> {
         let workspace = self.flow.workspace();
+        let after = &self.unended(after)[..];
         let mut bundle = self.bundle(batch);
         self.script(batch, after)?;
         self.check_answers(&batch.name)?;

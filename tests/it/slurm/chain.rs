@@ -160,3 +160,23 @@ fn a_chain_that_is_cut_while_it_is_sent_loses_nothing() {
         );
     }
 }
+
+#[test]
+fn what_has_ended_meanwhile_is_not_waited_for() {
+    let project = Project::<Nowhere>::new(2, &workflow());
+    project.fake("scontrol", "exit 1");
+    let sbatch = "n=$(cat n 2>/dev/null || echo 5); echo $((n+1)) > n; \
+        echo \"$n: $(grep -o 'dependency=.*' \"${@: -1}\")\" >> deps; basename \"${@: -1}\" .sh > name-$n; echo $n";
+    project.fake("sbatch", sbatch);
+    // The first array has ended before the second is sent, which waits.
+    let squeue = "[[ $* == *--name=* ]] || for n in 5 6; do [[ ! -e name-$n ]] || \
+        echo \"${n}_[0-1]|$([[ $n == 5 ]] && echo COMPLETED || echo PENDING)|None|$(cat name-$n)\"; done";
+    project.fake("squeue", squeue);
+    let ran = project.run(&["submit", "--yes", "--chain"]);
+    assert!(
+        ran.stderr.contains("average: 1 submitted, array 7\n"),
+        "{ran:?}"
+    );
+    let deps = fs::read_to_string(project.root.join("deps")).unwrap();
+    assert_eq!(deps, "5: \n6: \n7: dependency=afterany:6\n");
+}
