@@ -332,6 +332,38 @@ fn what_is_held_waits(play: Play) {
     );
 }
 
+/// What comes after waits in the queue for what comes before.
+fn a_chain_is_queued_at_once(play: Play) {
+    let config = [
+        operation(
+            "prepare",
+            "touch {{ job.dir }}/one",
+            "post = 'file(\"one\")'",
+        ),
+        operation("fly", "cat {{ job.dir }}/one", "pre = 'after(\"prepare\")'"),
+    ];
+    let stage = Stage::new(play, 2, &config.concat());
+    fs::write(stage.queue("closed"), "").unwrap();
+    let ran = stage.submit_with(&["--chain"]);
+    ran.success();
+    assert_eq!(
+        ran.stderr.matches(": 2 submitted, array ").count(),
+        2,
+        "{ran:?}"
+    );
+    let queue = stage.project.run(&["queue"]);
+    assert_eq!(queue.success().matches(" queued ").count(), 4, "{queue:?}");
+    let waits = |id: &u32| {
+        let after = fs::read_to_string(stage.queue(&id.to_string()).join("after"));
+        after.is_ok_and(|after| !after.trim().is_empty())
+    };
+    assert!((1..9).any(|id| waits(&id)));
+    stage.command("fake-open", &[]).success();
+    stage.project.wait_for_queue(LIMIT);
+    assert_eq!(stage.states("fly"), ["completed"; 2]);
+    assert!((0..2).all(|job| stage.project.n_begun(job) == 2));
+}
+
 /// Answers that are odd, late or missing change nothing, and lead to nothing being done twice.
 fn odd_answers_are_survived(play: Play) {
     let stage = Stage::new(play, 2, &operation("fly", "true", ""));
@@ -398,6 +430,31 @@ fn lsf_tells_ends_apart() {
 #[test]
 fn flux_tells_ends_apart() {
     tells_ends_apart(FLUX);
+}
+
+#[test]
+fn pbs_queues_a_chain() {
+    a_chain_is_queued_at_once(PBS);
+}
+
+#[test]
+fn torque_queues_a_chain() {
+    a_chain_is_queued_at_once(TORQUE);
+}
+
+#[test]
+fn lsf_queues_a_chain() {
+    a_chain_is_queued_at_once(LSF);
+}
+
+#[test]
+fn flux_queues_a_chain() {
+    a_chain_is_queued_at_once(FLUX);
+}
+
+#[test]
+fn a_scheduler_of_ones_own_queues_a_chain() {
+    a_chain_is_queued_at_once(OWN);
 }
 
 #[test]
@@ -503,6 +560,9 @@ template = """
 {% if hold %}
 #ADHOC hold
 {% endif %}
+{% for id in after %}
+#ADHOC after {{ id.text }}
+{% endfor %}
 {% endblock %}
 cd {{ project }} || exit
 {% block setup %}

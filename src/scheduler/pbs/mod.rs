@@ -7,7 +7,7 @@ use super::{Array, ArrayId, Order, Scheduler, Seen, States, Trouble};
 use crate::exec::Finished;
 use crate::template::Scope;
 use listing::{Job, JobId, Listing, Place};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::path::Path;
 
@@ -114,7 +114,7 @@ impl Scheduler for Pbs {
     }
 
     fn words(&self, order: &Order<'_>, common: Scope) -> Scope {
-        let after = self.still_there(order.after);
+        let after = self.still_open(order.after);
         let resource = |text: &String| Scope::new().with("text", text.as_str());
         let resources: Vec<_> = self.resources(order).iter().map(resource).collect();
         let (option, element) = match self.0 {
@@ -251,8 +251,9 @@ impl Pbs {
         resources
     }
 
-    /// Returns those arrays that are known. A batch job that waits for one that is not is deleted.
-    fn still_there(self, after: &[String]) -> Vec<String> {
+    /// Returns those arrays that have not ended. A batch job that waits for one that PBS has forgotten
+    /// is deleted.
+    fn still_open(self, after: &[String]) -> Vec<String> {
         let ids = after.iter().filter_map(|id| JobId::parse(id));
         let ids: Vec<_> = ids.map(|id| id.array()).collect();
         if ids.is_empty() {
@@ -261,8 +262,9 @@ impl Pbs {
         let names: Vec<_> = ids.iter().map(String::as_str).collect();
         match self.list(&names) {
             Ok(listing) => {
-                let is_known = |id: &String| listing.jobs.keys().any(|known| known.array() == *id);
-                ids.into_iter().filter(is_known).collect()
+                let open = listing.jobs.iter().filter(|(_, job)| !job.has_ended());
+                let open: BTreeSet<_> = open.map(|(id, _)| id.array()).collect();
+                ids.into_iter().filter(|id| open.contains(id)).collect()
             }
             // Better deleted than begun too early.
             Err(_) => ids,

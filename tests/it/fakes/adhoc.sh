@@ -13,6 +13,7 @@ put_() {
       name) name=$value ;;
       elements) read -r first last <<<"$value" ;;
       hold) state=held ;;
+      after) is_open "$value" && after="${after-} $value" || refuse "adhoc put: $value is over" ;;
       *) refuse "adhoc put: $word" 2 ;;
     esac
   done < <(directives ADHOC "$1")

@@ -19,7 +19,10 @@ submit() {
       --output) output=$value ;;
       -n1 | -c[1-9]* | -g[1-9]* | --setattr | --queue) ;;
       -t) [[ $2 =~ ^[0-9]+s$ ]] || refuse "flux-submit: ERROR: invalid Flux standard duration" && shift ;;
-      --dependency) refuse "flux-submit: ERROR: [Errno 22] $value: job not found" ;;
+      --dependency)
+        [[ $value = afterany:f* ]] && is_open "${value#*:f}" || refuse "flux-submit: ERROR: [Errno 22] $value: job not found"
+        after="${after-} ${value#*:f}"
+        ;;
       --urgency) [ "$value" = hold ] && state=held ;;
       -*) refuse "flux-submit: ERROR: unrecognized arguments: $1" 2 ;;
       *) break ;;

@@ -13,7 +13,7 @@ stop() { [ "$1" = over ] && kill_all "$2" || kill -TERM -- "-$2" 2>/dev/null; }
 command_bsub() {
   [ $# = 4 ] && [ "$1" = -cwd ] && [ "$3" = -o ] || refuse "bsub: $*" 255
   [ -d "$2" ] && [ -d "${4%/*}" ] || refuse "Bad directory. Job not submitted." 255
-  local script option value name="" last="" state=waiting
+  local script option value name="" last="" state=waiting before
   script=$(mktemp "$queue/script.XXXXXX")
   cat >"$script"
   while read -r option value; do
@@ -27,7 +27,12 @@ command_bsub() {
       -R) [[ $value =~ ^span\[(hosts=1|block=[0-9]+)\]$ ]] || refuse "Bad resource requirement syntax. Job not submitted." 255 ;;
       -M) [[ $value =~ ^[0-9]+MB$ ]] || refuse "Bad argument for option -M. Job not submitted." 255 ;;
       -W) [[ $value =~ ^[0-9]+:[0-5][0-9]$ ]] || refuse "Bad argument for option -W. Job not submitted." 255 ;;
-      -rn | -P | -q | -gpu | -w) ;;
+      -rn | -P | -q | -gpu) ;;
+      -w)
+        [[ $value =~ ^ended\([0-9]+\)(\ \&\&\ ended\([0-9]+\))*$ ]] || refuse "Bad dependency condition. Job not submitted." 255
+        after=$(tr -c '0-9' ' ' <<<"$value")
+        for before in $after; do [ -d "$queue/$before" ] || refuse "$before: No matching job found. Job not submitted." 255; done
+        ;;
       -H) state=held ;;
       *) refuse "Bad option $option. Job not submitted." 255 ;;
     esac

@@ -48,6 +48,15 @@ command_qsub() {
       -j) [ "$value" = oe ] || refuse "qsub: illegal -j value" ;;
       -q) [ "$value" != nowhere ] || refuse "qsub: Unknown queue" ;;
       -V | -A) ;;
+      -W)
+        local word=depend=afterany before
+        [ "$dialect" = pbs ] || word=depend=afteranyarray
+        [ "${value%%:*}" = "$word" ] || refuse "qsub: illegal -W value"
+        for before in $(tr : ' ' <<<"${value#*:}"); do
+          is_open "${before%\[*}" || refuse "qsub: $before would have it deleted"
+          after="${after-} ${before%\[*}"
+        done
+        ;;
       -h) state=held ;;
       *) refuse "qsub: invalid option -- '$option'" 2 ;;
     esac

@@ -11,7 +11,8 @@ refuse() {
   exit "${2:-1}"
 }
 
-# enqueue NAME SCRIPT FIRST LAST STATE OUTPUT [array]: prints the number of the batch job.
+# enqueue NAME SCRIPT FIRST LAST STATE OUTPUT [array]: prints the number of the batch job, which
+# waits for those in `after`.
 enqueue() {
   exec 9>"$queue/lock" && flock 9
   local id element
@@ -22,6 +23,7 @@ enqueue() {
   cp "$2" "$queue/$id/script"
   echo "$6" >"$queue/$id/output"
   [ -z "${7-}" ] || touch "$queue/$id/array"
+  echo "${after-}" >"$queue/$id/after"
   for ((element = $3; element <= $4; element++)); do
     mkdir "$queue/$id/$element"
     echo "$5" >"$queue/$id/$element/state"
@@ -45,8 +47,18 @@ get() { cat "$queue/$1/$2/$3" 2>/dev/null; }
 put() { echo "$4" >"$queue/$1/$2/$3.new" && mv "$queue/$1/$2/$3.new" "$queue/$1/$2/$3"; }
 name_of() { cat "$queue/$1/name"; }
 
+# is_open ID or ID/ELEMENT: whether it has not ended.
+is_open() {
+  local state
+  for state in "$queue/${1%/*}/"*/state; do
+    [[ $1 != */* || $state = "$queue/$1/state" ]] && [ "$(cat "$state")" != ended ] && return
+  done
+  return 1
+}
+
+# It begins when all that it waits for has ended.
 begin() {
-  put "$1" "$2" state running
+  [ -n "$(cat "$queue/$1/after")" ] || put "$1" "$2" state running
   setsid "$0" --element "$1" "$2" </dev/null >/dev/null 2>&1 &
   echo $! >"$queue/$1/$2/pid"
 }
@@ -78,11 +90,17 @@ end() {
 
 # An element runs until its script has ended, whatever signal it is sent.
 run_element() {
-  trap : TERM USR2
+  trap : TERM
+  local before
+  for before in $(cat "$queue/$1/after"); do
+    while is_open "$before"; do sleep 0.05; done
+  done
+  [ "$(get "$1" "$2" state)" != ended ] || return
+  put "$1" "$2" state running
   local output status
   output=$(output_of "$1" "$2")
   (
-    trap - TERM USR2
+    trap - TERM
     variables "$1" "$2"
     exec /bin/bash "$queue/$1/script" </dev/null >"$output" 2>&1
   ) &
