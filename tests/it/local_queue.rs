@@ -108,6 +108,43 @@ fn a_workflow_goes_step_by_step() {
 }
 
 #[test]
+fn chains_and_pilots_go_to_the_queue_and_wait_for_their_release() {
+    let chain = [
+        operation(
+            "prepare",
+            "touch {{ job.dir }}/one",
+            "post = 'file(\"one\")'",
+        ),
+        operation("fly", "true", "pre = 'after(\"prepare\")'"),
+    ];
+    let project = project(4, &chain.concat());
+    let ran = project.run(&[&SUBMIT[..], &["--chain", "--hold"]].concat());
+    assert!(
+        ran.stderr
+            .contains("prepare: 4 submitted, array 1\nfly: 4 submitted, array 2\n"),
+        "{ran:?}"
+    );
+    let queue = |word: &str| project.run(&["queue"]).success().matches(word).count();
+    assert_eq!(queue(" held "), 8);
+    project.run(&["release", "-o", "fly"]).success();
+    assert_eq!(queue("waits for array 1"), 4);
+    project.run(&["hold", "2_0"]).success();
+    assert_eq!((queue(" held "), queue("waits for array 1")), (5, 3));
+    project.run(&["release", "--all"]).success();
+    project.wait_for_queue(LIMIT);
+    assert!((0..4).all(|job| project.state(job, "fly") == "completed"));
+    assert!((0..4).all(|job| project.n_begun(job) == 2));
+    project.run(&["workflow", "forget", "fly"]).success();
+    let ran = project.run(&[&SUBMIT[..], &["--pilot", "2"]].concat());
+    assert!(
+        ran.stderr.contains("pilot: 2 submitted, array 3\n"),
+        "{ran:?}"
+    );
+    project.wait_for_queue(LIMIT);
+    assert!((0..4).all(|job| project.n_begun(job) == 3));
+}
+
+#[test]
 fn what_is_asked_for_stands_in_the_script() {
     let needs =
         "resources = { processes = 2, threads = 1, gpus = 1, memory = \"2G\", walltime = \"90m\" }";

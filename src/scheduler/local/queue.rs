@@ -206,7 +206,17 @@ impl Queue {
 
     /// Becomes the worker, unless there is one. Who asks holds [`Self::lock`].
     pub(super) fn try_lock_worker(&self) -> Result<Option<Lock>, QueueError> {
-        Ok(Lock::try_acquire(&self.dir.join("worker"))?)
+        let path = self.dir.join("worker");
+        match Lock::try_acquire(&path) {
+            Err(error) if error.kind() == ErrorKind::Unsupported => {
+                let path = path.display();
+                Err(QueueError::Refused(format!(
+                    "`{path}` is on a file system without locks, on which there can be no queue; \
+                     XDG_STATE_HOME names another directory"
+                )))
+            }
+            tried => Ok(tried?),
+        }
     }
 
     pub(super) fn bell(&self) -> PathBuf {
@@ -436,4 +446,89 @@ fn n_gpus() -> Option<u32> {
     let mut n = 0;
     fsx::for_each_entry(Path::new("/proc/driver/nvidia/gpus"), |_| n += 1).ok()?;
     Some(n)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs::{self, File};
+    use std::time::{Duration, SystemTime};
+
+    /// An array that ended so long ago.
+    fn add_ended(queue: &Queue, id: u64, n_elements: u32, ago: Duration) {
+        let place = queue.done_array(&id.to_string(), "x").expect("a name");
+        fs::create_dir(&place.dir).expect("made");
+        let request = Request::parse(&format!("#SWEEPFS --elements={n_elements}\n"));
+        let spec = Spec {
+            request: request.expect("understood"),
+            limits: Amount::default(),
+            dir: PathBuf::new(),
+            output: PathBuf::new(),
+            umask: 0,
+        };
+        let spec = serde_json::to_vec(&spec).expect("written");
+        fs::write(place.dir.join(ARRAY), spec).expect("written");
+        let journal = File::create(place.dir.join(JOURNAL)).expect("made");
+        let ended = SystemTime::UNIX_EPOCH + Duration::from_secs(1 << 30) - ago;
+        journal.set_modified(ended).expect("set");
+    }
+
+    #[test]
+    fn what_ended_long_ago_is_forgotten() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let queue = Queue::at(dir.path().join("queue"));
+        queue.create().expect("made");
+        let hours = |n: u64| Duration::from_secs(n * 3600);
+        for (id, n_elements, ago) in [
+            (1, 1, hours(8 * 24)),
+            (2, 10, hours(5)),
+            (3, 10_000, hours(4)),
+            (4, 1, hours(0)),
+        ] {
+            add_ended(&queue, id, n_elements, ago);
+        }
+        for id in 10..19 {
+            add_ended(&queue, id, 10_000, hours(3));
+        }
+        fs::create_dir(dir.path().join("queue/live/.new-9")).expect("made");
+        queue.prune().expect("pruned");
+        let mut left: Vec<_> = queue.done().expect("listed").iter().map(|p| p.id).collect();
+        left.sort_unstable();
+        // With the fourth, nine times ten thousand; the third would be too many.
+        assert_eq!(left, [4, 10, 11, 12, 13, 14, 15, 16, 17, 18]);
+        assert_eq!(
+            fs::read_dir(dir.path().join("queue/live"))
+                .expect("read")
+                .count(),
+            0
+        );
+        assert_eq!(
+            queue.find("x").map(|found| found.is_some()).ok(),
+            Some(true)
+        );
+    }
+
+    #[test]
+    fn the_environment_is_kept_as_it_is() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let pair = |name: &[u8], value: &[u8]| {
+            (
+                OsString::from_vec(name.to_vec()),
+                OsString::from_vec(value.to_vec()),
+            )
+        };
+        let env = [
+            pair(b"A", b""),
+            pair(b"B", b"x=y\n\xff"),
+            pair(b"=C", b"odd"),
+            pair(b"BASH_FUNC_f%%", b"() { :; }"),
+        ];
+        let place = Place {
+            id: 1,
+            name: "x".to_owned(),
+            dir: dir.path().to_owned(),
+        };
+        fs::write(dir.path().join(ENV), env_bytes(&env)).expect("written");
+        assert_eq!(place.env().expect("read"), env);
+    }
 }

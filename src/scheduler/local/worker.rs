@@ -216,16 +216,12 @@ impl Worker<'_> {
 
     /// Begins what can begin. Returns whether all went well.
     fn start(&mut self) -> bool {
+        let mut is_well = true;
         for (id, next) in self.snapshot.plan() {
-            if next.n_starts == 0 {
-                continue;
-            }
             let begun = self.begin(id, next.n_starts);
-            if self.tell(begun).is_none() {
-                return false;
-            }
+            is_well &= self.tell(begun).is_some();
         }
-        true
+        is_well
     }
 
     /// Begins so many elements of an array: notes each with the shepherd that waits for leave, and
