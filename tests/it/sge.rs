@@ -176,6 +176,58 @@ fn what_is_held_or_waits_for_another_array_is_told_apart() {
 }
 
 #[test]
+fn a_chain_is_queued_at_once_and_pilots_share_the_work() {
+    let config = [
+        operation(
+            "prepare",
+            "touch {{ job.dir }}/one",
+            "where = \"a<3\"\npost = 'file(\"one\")'",
+        ),
+        operation(
+            "fly",
+            "test -f {{ job.dir }}/one",
+            "where = \"a<3\"\npre = 'after(\"prepare\")'",
+        ),
+        operation("small", "true", "where = \"a>=3\""),
+    ];
+    let Some(project) = Project::<Sge>::with(15, &config.concat()) else {
+        return;
+    };
+    let chain = ["submit", "--yes", "--chain", "-o", "prepare", "-o", "fly"];
+    let ran = project.run(&chain);
+    for line in [
+        "prepare: 3 submitted, array 1\n",
+        "fly: 3 submitted, array 2\n",
+    ] {
+        assert!(ran.stderr.contains(line), "{line}: {ran:?}");
+    }
+    let pilots = [
+        "submit",
+        "--yes",
+        "--pilot",
+        "2",
+        "--walltime",
+        "5m",
+        "-o",
+        "small",
+    ];
+    let ran = project.run(&pilots);
+    assert!(
+        ran.stderr.contains("pilot: 2 submitted, array 3\n"),
+        "{ran:?}"
+    );
+    project.wait_for_queue(LIMIT);
+    assert!((0..3).all(|job| project.state(job, "fly") == "completed"));
+    assert!((0..3).all(|job| project.n_begun(job) == 2));
+    for job in 3..15 {
+        assert_eq!(project.state(job, "small"), "completed");
+        assert_eq!(project.n_begun(job), 1);
+        let id = project.record(job, "small")["batch_id"].clone();
+        assert!(["3.1", "3.2"].contains(&id.as_str().unwrap()), "{id}");
+    }
+}
+
+#[test]
 fn a_submitter_that_is_killed_loses_and_doubles_nothing() {
     let config = operation("fly", "true", "");
     let Some(mut project) = Project::<Sge>::with(0, &config) else {
