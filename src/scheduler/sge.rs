@@ -81,9 +81,9 @@ exec {{ program }} -C {{ project }} batch {{ name }} "$((SGE_TASK_ID - 1))" "$JO
 {% endblock %}
 "#;
 
-/// These print more than what is asked for.
+/// This has the commands print more than what is asked for.
 const COMMANDS: Commands = Commands {
-    env: &[("SGE_DEBUG_LEVEL", None), ("SGE_ND", None)],
+    env: &[("SGE_DEBUG_LEVEL", None)],
 };
 
 /// Grid Engine, through its commands.
@@ -352,14 +352,15 @@ fn is_on_hold(line: &Line) -> bool {
 /// Asks the accounting for the elements of an array that have ended; nothing is known there if
 /// there is none.
 fn accounted(array: &Array) -> Result<States, Trouble> {
-    const NOTHING: [&str; 3] = [
-        "not found",
+    let unknown = format!("job id {} not found", array.id.id);
+    let nothing = [
+        unknown.as_str(),
         "no jobs running since startup",
-        "No such file or directory",
+        "/accounting: No such file or directory",
     ];
     let finished = match COMMANDS.ask("qacct", &["-j", &array.id.id]) {
         Err(ExecError::Start { .. }) => return Ok(States::new()),
-        Ok(finished) if !finished.success && says(&finished, &NOTHING) => return Ok(States::new()),
+        Ok(finished) if !finished.success && says(&finished, &nothing) => return Ok(States::new()),
         finished => succeeded("qacct", finished)?,
     };
     // One that was begun several times has a record of each, in this order.
