@@ -355,9 +355,7 @@ fn seen(arrays: &[Array], lines: &[Line]) -> States {
         let Some(array) = array.filter(|array| array.name == line.name) else {
             continue;
         };
-        let Some(state) = state_of(&line.state, &line.detail) else {
-            continue;
-        };
+        let state = state_of(&line.state, &line.detail);
         let elements = line.elements.iter();
         for element in elements.filter(|element| wanted.contains(&(&line.array, **element))) {
             states.insert(array.id.element(*element), state.clone());
@@ -366,29 +364,29 @@ fn seen(arrays: &[Array], lines: &[Line]) -> States {
     states
 }
 
-/// Returns what a state means; `None` if it is one that we do not know, which says nothing.
-fn state_of(state: &str, detail: &str) -> Option<Seen> {
+/// Returns what a state means. What we do not know is there, at least.
+fn state_of(state: &str, detail: &str) -> Seen {
     let verdict = match state {
-        "PENDING" if detail.starts_with("JobHeld") => return Some(Seen::Held),
-        "REQUEUE_HOLD" | "RESV_DEL_HOLD" | "SPECIAL_EXIT" => return Some(Seen::Held),
+        "PENDING" if detail.starts_with("JobHeld") => return Seen::Held,
+        "REQUEUE_HOLD" | "RESV_DEL_HOLD" | "SPECIAL_EXIT" => return Seen::Held,
         "PENDING" | "CONFIGURING" | "REQUEUED" | "REQUEUE_FED" => {
             let why = if detail == "None" { "" } else { detail };
-            return Some(Seen::Queued(why.to_owned()));
+            return Seen::Queued(why.to_owned());
         }
         "RUNNING" | "SUSPENDED" | "STOPPED" | "SIGNALING" | "STAGE_OUT" | "RESIZING" => {
-            return Some(Seen::Active(None));
+            return Seen::Active(None);
         }
         "COMPLETING" if detail == "TimeLimit" => {
-            return Some(Seen::Active(Some(Verdict::TimedOut)));
+            return Seen::Active(Some(Verdict::TimedOut));
         }
-        "COMPLETING" => return Some(Seen::Active(Some(Verdict::Cancelled))),
+        "COMPLETING" => return Seen::Active(Some(Verdict::Cancelled)),
         "COMPLETED" => Verdict::Completed,
         "FAILED" | "LAUNCH_FAILED" | "RECONFIG_FAIL" => Verdict::Failed,
         "TIMEOUT" | "DEADLINE" => Verdict::TimedOut,
         "OUT_OF_MEMORY" => Verdict::OutOfMemory,
         "CANCELLED" | "REVOKED" => Verdict::Cancelled,
         "NODE_FAIL" | "BOOT_FAIL" | "PREEMPTED" => Verdict::NodeFailed,
-        _ => return None,
+        _ => return Seen::Queued(format!("in the state {state}")),
     };
     let words = match (verdict, detail) {
         (Verdict::Failed, detail) if !detail.is_empty() && detail != "None" => {
@@ -396,7 +394,7 @@ fn state_of(state: &str, detail: &str) -> Option<Seen> {
         }
         _ => state.to_owned(),
     };
-    Some(Seen::Ended(verdict, words))
+    Seen::Ended(verdict, words)
 }
 
 /// Finds the id in what `sbatch --parsable` prints: `7`, or `7;cluster`, on the last such line.
@@ -505,8 +503,10 @@ mod tests {
             Some(Seen::Ended(Verdict::TimedOut, "TIMEOUT".into()))
         );
         assert_eq!(state(6), Some(Seen::Queued("Priority".into())));
-        assert_eq!((state(5), state(8), state(9)), (None, None, None));
-        assert_eq!(states.len(), 7);
+        let unknown = Seen::Queued("in the state SOMETHING_NEW".into());
+        assert_eq!(state(5), Some(unknown));
+        assert_eq!((state(8), state(9)), (None, None));
+        assert_eq!(states.len(), 8);
     }
 
     #[test]
