@@ -55,7 +55,11 @@ fn numbers_are_values(arg: OsString) -> OsString {
     }
 }
 
-fn run(args: Args, term: &Term) -> Result<Exit, CliError> {
+fn run(mut args: Args, term: &Term) -> Result<Exit, CliError> {
+    if matches!(args.command, Command::Batch(_)) {
+        // Each thread takes address space, which Grid Engine counts as the batch job's memory.
+        args.global.io_threads = args.global.io_threads.or(Some(1));
+    }
     let context = Context::new(&args.global, term)?;
     match args.command {
         Command::Init(args) => commands::init::run(&context, &args),

@@ -1,8 +1,12 @@
 //! Which clusters are known, which one is meant, and what is sent there.
 
-use crate::support::batch::{Nowhere, Project, operation};
-use crate::support::env::Ran;
+use crate::support::batch::{Cluster, Nowhere, Project, operation};
+use crate::support::env::{Env, Ran};
+use crate::support::local::LocalQueue;
+use crate::support::sge::Sge;
+use crate::support::slurm::Slurm;
 use std::fs;
+use std::time::Duration;
 
 /// A project on a machine that has nothing but what tests put there.
 struct Machine(Project);
@@ -204,4 +208,70 @@ fn mistakes_in_templates_are_named() {
             .is_some_and(|line| line.starts_with("echo fly-")),
         "{sent:?}"
     );
+}
+
+/// A machine on which two real schedulers and our own queue can be used.
+struct Everywhere {
+    slurm: Slurm,
+    local: LocalQueue,
+    sge: Sge,
+}
+
+impl Cluster for Everywhere {
+    fn up(env: &Env) -> Option<Self> {
+        Some(Self {
+            slurm: Slurm::up(env)?,
+            local: LocalQueue::up(env)?,
+            sge: Sge::up(env)?,
+        })
+    }
+
+    fn vars(&self) -> Vec<(String, String)> {
+        [self.slurm.vars(), self.local.vars(), self.sge.vars()].concat()
+    }
+}
+
+#[test]
+fn one_project_goes_to_any_cluster() {
+    let chain = [
+        operation(
+            "prepare",
+            "touch {{ job.dir }}/one",
+            "post = 'file(\"one\")'",
+        ),
+        operation(
+            "fly",
+            "echo \"{{ launcher }}\" > {{ job.dir }}/two",
+            "pre = 'after(\"prepare\")'\npost = 'file(\"two\")'\n\
+             resources = { threads = 2, memory = \"512M\", walltime = \"10m\" }",
+        ),
+        operation(
+            "land",
+            "touch {{ job.dir }}/three",
+            "pre = 'after(\"fly\")'\npost = 'file(\"three\")'",
+        ),
+    ];
+    let Some(project) = Project::<Everywhere>::with(3, &chain.concat()) else {
+        return;
+    };
+    for cluster in ["local", "slurm", "sge"] {
+        let ran = project.run(&["submit", "--cluster", cluster, "--chain", "--yes"]);
+        ran.success();
+        for name in ["prepare", "fly", "land"] {
+            let message = format!("{name}: 3 submitted, array ");
+            assert!(ran.stderr.contains(&message), "{cluster}: {ran:?}");
+        }
+        project.wait_for_queue(Duration::from_secs(120));
+        for job in 0..3 {
+            for name in ["prepare", "fly", "land"] {
+                let record = project.record(job, name);
+                let known = (&record["state"], &record["cluster"]);
+                assert_eq!(known, (&"completed".into(), &cluster.into()), "{record}");
+            }
+            assert_eq!(project.n_begun(job), 3);
+            for file in ["one", "two", "three", "begun", "sweepfs_flow.json"] {
+                fs::remove_file(project.jobs[job].join(file)).unwrap();
+            }
+        }
+    }
 }
