@@ -14,6 +14,7 @@ pub mod pyjson;
 pub mod report;
 pub mod scheduler;
 pub mod statepoint;
+pub mod sync;
 pub mod template;
 pub mod term;
 pub mod view;

@@ -21,8 +21,8 @@ const LISTING_BYTES: usize = 16 * 1024;
 /// An open directory, through which files below it are read without walking its path again.
 #[derive(Debug)]
 pub struct Dir {
-    fd: OwnedFd,
-    path: PathBuf,
+    pub(super) fd: OwnedFd,
+    pub(super) path: PathBuf,
 }
 
 impl Dir {

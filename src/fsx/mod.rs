@@ -4,14 +4,16 @@
 
 mod append;
 mod dir;
+mod exchange;
 
 pub use append::{append, read_from, write_private};
 pub use dir::{Details, Dir, DirEntry, EntryKind, EntryType, is_temporary_link};
+pub use exchange::{copy_content, is_taken, set_mode_and_time, stamp_of, usual_mode};
 pub use rustix::fs::FileType;
 use rustix::fs::OFlags;
 use rustix::io::Errno;
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 use uuid::Uuid;
@@ -407,7 +409,43 @@ impl Lock {
         };
         at("lock", path, open()).map(|file| Self { _file: file })
     }
+
+    /// Takes the lock on a file, which is made if absent, and writes a text into it; or returns the
+    /// text of who has the lock.
+    pub fn try_acquire(path: &Path, text: &str) -> Result<std::result::Result<Self, String>> {
+        if let Some(parent) = path.parent() {
+            create_dir_all(parent)?;
+        }
+        let open = || {
+            let mut file = OpenOptions::new()
+                .create(true)
+                .truncate(false)
+                .read(true)
+                .write(true)
+                .open(path)?;
+            match file.try_lock() {
+                Err(fs::TryLockError::WouldBlock) => {
+                    let mut owner = String::new();
+                    let _ = (&mut file).take(OWNER_BYTES_MAX).read_to_string(&mut owner);
+                    return Ok(Err(owner.trim().to_owned()));
+                }
+                Err(fs::TryLockError::Error(error))
+                    if error.kind() != io::ErrorKind::Unsupported =>
+                {
+                    return Err(error);
+                }
+                _ => {}
+            }
+            file.set_len(0)?;
+            file.write_all(text.as_bytes())?;
+            Ok(Ok(Self { _file: file }))
+        };
+        at("lock", path, open())
+    }
 }
+
+/// Who has a lock is told in so many bytes.
+const OWNER_BYTES_MAX: u64 = 256;
 
 /// Calls `found` with each entry of a directory, in the order of the file system.
 pub fn for_each_entry(path: &Path, mut found: impl FnMut(DirEntry<'_>)) -> Result<()> {

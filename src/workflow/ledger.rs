@@ -32,13 +32,11 @@ impl Ledger {
         if id.parse::<JobId>().is_err() {
             fsx::create_dir_all(&dir)?;
         }
-        // The last digit of both kinds of ids is one of a hash.
-        let shard = &id[id.len().saturating_sub(2)..];
         Ok(Self {
             path: dir,
             dir: OnceLock::new(),
             name,
-            lock: workspace.project_root().join(LOCKS).join(shard),
+            lock: sidecar_lock(workspace, id),
         })
     }
 
@@ -70,6 +68,13 @@ impl Ledger {
         }
         Ok(result)
     }
+}
+
+/// Returns the file whose lock a writer holds while it changes the sidecar of an aggregate.
+pub fn sidecar_lock(workspace: &Workspace, id: &str) -> PathBuf {
+    // The last digit of both kinds of ids is one of a hash.
+    let shard = &id[id.len().saturating_sub(2)..];
+    workspace.project_root().join(LOCKS).join(shard)
 }
 
 /// Reads the sidecar of an aggregate, if there is one; an error comes with its path.

@@ -35,6 +35,7 @@ pub use explain::{ExplainedCondition, ExplainedPart, Explanation};
 pub use flow::{Flow, Forgotten};
 pub use graph::Graph;
 pub use import::{FlowImport, ImportError, Imported, from_row};
+pub use ledger::sidecar_lock;
 pub use marks::{Marks, OperationMarks};
 pub use record::{INTERRUPTIONS_MAX, Record, Stage};
 pub use resources::{ResourceError, ResourceTemplates, Resources};

@@ -70,7 +70,11 @@ impl Sidecar {
 
     /// Reads the content of a sidecar. A record with a stage that is not known is kept, but says
     /// nothing; so does one of an operation without a name.
-    pub(super) fn parse(bytes: &[u8]) -> Result<Self, SidecarError> {
+    ///
+    /// # Errors
+    ///
+    /// Fails if it is no sidecar, or one of another version.
+    pub fn parse(bytes: &[u8]) -> Result<Self, SidecarError> {
         // What a power failure may leave of a file that was just written.
         if bytes.is_empty() {
             return Ok(Self::default());
@@ -118,6 +122,15 @@ impl Sidecar {
 
     /// Writes it, so that readers see the old or the new one.
     pub fn write(&self, dir: &Dir, name: &Path) -> Result<(), SidecarError> {
+        Ok(dir.write_atomic(name, &self.to_bytes()?, Durability::Process)?)
+    }
+
+    /// Returns the content of its file.
+    ///
+    /// # Errors
+    ///
+    /// Fails if a record cannot be written as JSON.
+    pub fn to_bytes(&self) -> Result<Vec<u8>, SidecarError> {
         let mut operations = self.other_operations.clone();
         for (name, record) in &self.records {
             operations.insert(name.clone(), serde_json::to_value(record)?);
@@ -128,7 +141,7 @@ impl Sidecar {
         top.extend(self.other.clone());
         let mut bytes = serde_json::to_vec(&top)?;
         bytes.push(b'\n');
-        Ok(dir.write_atomic(name, &bytes, Durability::Process)?)
+        Ok(bytes)
     }
 
     /// Joins two copies, operation by operation; see [`Record::merge`].

@@ -80,17 +80,18 @@ impl Workspace {
         }
     }
 
+    /// Returns the file whose lock a writer of ours holds while it changes a job's document.
+    pub fn document_lock(&self, id: &JobId) -> PathBuf {
+        let locks = self.project_root.join(".sweepfs").join("locks");
+        locks.join(id.to_string())
+    }
+
     /// Applies edits to a job's document, all or none.
     ///
     /// Writers of ours wait for each other; signac takes no lock, so an edit that a Python
     /// program makes at the same moment can be lost, as between two Python programs.
     pub fn edit_document(&self, id: &JobId, edits: &[Edit]) -> Result<(), WorkspaceError> {
-        let lock = self
-            .project_root
-            .join(".sweepfs")
-            .join("locks")
-            .join(id.to_string());
-        let _lock = Lock::acquire(&lock)?;
+        let _lock = Lock::acquire(&self.document_lock(id))?;
         let mut document = self.document(id)?;
         let path = self.document_path(id);
         for edit in edits {

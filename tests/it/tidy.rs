@@ -50,6 +50,20 @@ const MODULES: &[(&str, &[&str])] = &[
         ],
     ),
     (
+        "sync",
+        &[
+            "config",
+            "exec",
+            "filter",
+            "fsx",
+            "pyjson",
+            "report",
+            "statepoint",
+            "workflow",
+            "workspace",
+        ],
+    ),
+    (
         "mount",
         &[
             "catalog",
@@ -80,6 +94,7 @@ const MODULES: &[(&str, &[&str])] = &[
             "view",
             "scheduler",
             "workflow",
+            "sync",
             "mount",
         ],
     ),
@@ -108,7 +123,7 @@ const CONFINED: &[(&str, &[&str])] = &[
     ("Instant::now", &["cli", "mount", "workflow"]),
     ("println!", &[]),
     ("io::stderr", &["term", "cli"]),
-    ("md5::", &["statepoint", "catalog", "view", "mount"]),
+    ("md5::", &["statepoint", "catalog", "view", "sync", "mount"]),
 ];
 
 /// A source file without its tests.
