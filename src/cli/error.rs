@@ -9,6 +9,7 @@ use crate::pyjson::ParseError;
 use crate::report::with_causes;
 use crate::scheduler::local::QueueError;
 use crate::statepoint::{GridError, StatePointError};
+use crate::sync::SyncError;
 use crate::term::Term;
 use crate::view::{PathsError, PlaceError, SpecError};
 use crate::workspace::{ProjectError, WorkspaceError};
@@ -251,6 +252,26 @@ impl From<PathsError> for CliError {
 impl From<StatePointError> for CliError {
     fn from(error: StatePointError) -> Self {
         Self::failed(error)
+    }
+}
+
+impl From<SyncError> for CliError {
+    fn from(error: SyncError) -> Self {
+        let (exit, hint) = match &error {
+            SyncError::Refused { hint, .. } => (Exit::Refused, Some((*hint).to_owned())),
+            SyncError::Locked { .. } => (Exit::Refused, Some("wait for its end".to_owned())),
+            SyncError::NoProject(_) => (
+                Exit::Failed,
+                Some("`sweepfs init` makes a directory a project; is the disk mounted?".to_owned()),
+            ),
+            SyncError::Failed { hint, .. } => (Exit::Failed, hint.clone()),
+            SyncError::Same(_) | SyncError::Fs(_) => (Exit::Failed, None),
+        };
+        Self {
+            exit,
+            hint,
+            ..Self::failed(error)
+        }
     }
 }
 

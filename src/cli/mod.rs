@@ -9,6 +9,7 @@ mod duration;
 mod error;
 mod loaded;
 mod operations;
+mod remotes;
 mod selection;
 mod subject;
 
@@ -87,6 +88,7 @@ fn run(mut args: Args, term: &Term) -> Result<Exit, CliError> {
         Command::Hold(args) => commands::queue::hold(&context, &args),
         Command::Release(args) => commands::queue::release(&context, &args),
         Command::Cluster(args) => commands::cluster::run(&context, &args),
+        Command::Sync(args) => commands::sync::run(&context, &args),
         Command::Workflow(args) => commands::workflow::run(&context, &args),
         Command::Status(args) => commands::status::run(&context, &args),
         Command::Next(args) => commands::next::run(&context, &args),

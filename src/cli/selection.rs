@@ -59,7 +59,29 @@ impl Selection {
     }
 }
 
+impl SelectionArgs {
+    /// Returns what is asked for: the filter, and beginnings of ids, if there are any.
+    pub(super) fn parts(
+        &self,
+        context: &Context<'_>,
+    ) -> Result<(Filter, Option<Vec<String>>), CliError> {
+        let names = match self.job_ids.is_empty() {
+            true => None,
+            false => Some(with_stdin(&self.job_ids)?),
+        };
+        Ok((parse_filter(context, &self.filter)?, names))
+    }
+}
+
 impl Selection {
+    /// Selects by a filter only.
+    pub(super) fn of_filter(filter: Filter) -> Self {
+        Self {
+            filter,
+            names: None,
+        }
+    }
+
     /// Leaves only jobs that satisfy a filter too.
     pub(super) fn narrowed(self, filter: Filter) -> Self {
         Self {

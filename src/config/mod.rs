@@ -4,6 +4,7 @@ mod clusters;
 mod operations;
 mod project;
 mod quantity;
+mod remotes;
 mod signac;
 mod source;
 
@@ -13,6 +14,7 @@ pub use operations::{
 };
 pub use project::{LeafStyle, PROJECT_FILE, ProjectConfig, ViewConfig};
 pub use quantity::{Wrong, memory_bytes, number, walltime_s};
+pub use remotes::RemoteConfig;
 pub use signac::{SCHEMA_VERSION, schema_version};
 
 use crate::fsx::FsError;

@@ -3,6 +3,7 @@
 use super::ConfigError;
 use super::clusters::ClusterConfig;
 use super::operations::WorkflowConfig;
+use super::remotes::RemoteConfig;
 use super::source::{Item, Key, Read, Source, choice, in_order, string, table, unknown};
 use crate::filter::Filter;
 use crate::fsx;
@@ -25,6 +26,8 @@ pub struct ProjectConfig {
     pub workflow: WorkflowConfig,
     /// The clusters, `[cluster.NAME]`.
     pub clusters: BTreeMap<String, ClusterConfig>,
+    /// Other copies of the project, `[remote.NAME]`.
+    pub remotes: BTreeMap<String, RemoteConfig>,
 }
 
 /// A named view.
@@ -52,10 +55,15 @@ pub enum LeafStyle {
 }
 
 /// The sections that are read.
-const SECTIONS: [&str; 6] = ["view", "label", "operation", "group", "hooks", "cluster"];
-
-/// Sections that are for others to read.
-const OTHER_SECTIONS: [&str; 1] = ["remote"];
+const SECTIONS: [&str; 7] = [
+    "view",
+    "label",
+    "operation",
+    "group",
+    "hooks",
+    "cluster",
+    "remote",
+];
 
 const VIEW_KEYS: [&str; 3] = ["path", "where", "leaf"];
 
@@ -92,11 +100,8 @@ impl<'a> Source<'a> {
                 "group" => config.workflow.groups = self.entries(section, item, Self::group)?,
                 "cluster" => config.clusters = self.entries(section, item, Self::cluster)?,
                 "hooks" => config.workflow.hooks = self.hooks("hooks", item)?,
-                name if OTHER_SECTIONS.contains(&name) => {}
-                name => {
-                    let known: Vec<_> = SECTIONS.into_iter().chain(OTHER_SECTIONS).collect();
-                    return Err(unknown(section, "section", name, &known, &SECTIONS));
-                }
+                "remote" => config.remotes = self.entries(section, item, Self::remote)?,
+                name => return Err(unknown(section, "section", name, &SECTIONS, &SECTIONS)),
             }
         }
         self.check_workflow(&config.workflow, &document)?;
@@ -218,7 +223,7 @@ mod tests {
         );
         check_error(
             "x = 1",
-            "`sweepfs.toml`, line 1, column 1: unknown section `x`; there are `view`, `label`, `operation`, `group`, `hooks` and `cluster`",
+            "`sweepfs.toml`, line 1, column 1: unknown section `x`; there are `view`, `label`, `operation`, `group`, `hooks`, `cluster` and `remote`",
         );
         check_error(
             "[views]",

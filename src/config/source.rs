@@ -224,7 +224,7 @@ pub(super) fn listed(names: &[&str]) -> String {
 }
 
 pub(super) fn table<'t, 'a>(name: &str, item: &'t Item<'a>) -> Read<&'t DeTable<'a>> {
-    let below = if matches!(name, "view" | "group" | "cluster") {
+    let below = if matches!(name, "view" | "group" | "cluster" | "remote") {
         ".NAME"
     } else {
         ""
@@ -265,8 +265,10 @@ pub(super) fn check_name(section: &str, name: &str, span: Range<usize>) -> Read<
         _ if name.len() > NAME_BYTES_MAX => fault(format!(
             "the name of a {section} is longer than {NAME_BYTES_MAX} bytes"
         )),
-        _ if matches!(section, "operation" | "group" | "cluster" | "partition")
-            && name.chars().any(char::is_control) =>
+        _ if matches!(
+            section,
+            "operation" | "group" | "cluster" | "partition" | "remote"
+        ) && name.chars().any(char::is_control) =>
         {
             fault(format!("the name of a {section} holds a control character"))
         }

@@ -1,19 +1,37 @@
 //! Compares two data spaces, resolves what differs into actions, and applies them.
 //!
-//! A data space is a [`Side`]; the other one, which may be on another machine, is a [`Peer`].
+//! A data space is a [`Side`]; the other one, which may be on another machine, is a [`Peer`]. A
+//! [`Session`] lists both, compares them with what is remembered of them ([`Memory`]), makes a
+//! [`Plan`], and applies it. Comparing is pure.
 
+mod apply;
+mod codec;
+mod compare;
+mod decide;
+mod differ;
+mod document;
 mod local;
+mod options;
 mod path;
+mod plan;
+mod session;
 mod side;
+mod state;
 mod statepoints;
 mod tree;
 
+pub use apply::Applied;
+pub use document::{Direction, KeyRule, Merged, key_pattern, merge};
 pub use local::LocalSide;
+pub use options::{FileFilter, MAX_DELETE_PERCENT, Options, Prefer};
 pub use path::{Place, RelPath, UnsafePath};
+pub use plan::{Bytes, Conflict, Deleted, Line, NewFile, NewJob, Plan, Rename, TextMerge, Totals};
+pub use session::{Prepared, Session, Wanted};
 pub use side::{
     Done, FileCopy, FileDigest, FoundText, JobCopy, JobDone, Listing, NewText, Outcome, Peer,
     Removal, Run, Side, SyncError, Whose,
 };
+pub use state::{Base, Known, Memory, Remembered};
 pub use statepoints::verify;
 pub use tree::{
     Content, Entry, INCOMING_SUFFIX, JobTree, PROJECT_DOCUMENT, Tree, is_incoming, is_temporary,

@@ -51,8 +51,13 @@ pub enum SyncError {
         pid: Option<String>,
     },
     /// Something would go that should perhaps stay; nothing was changed.
-    #[error("{0}")]
-    Refused(String),
+    #[error("{message}")]
+    Refused {
+        /// What it is.
+        message: String,
+        /// What the user can do about it.
+        hint: &'static str,
+    },
     /// The other machine, or a program that leads there, failed.
     #[error("{message}")]
     Failed {

@@ -30,6 +30,7 @@ mod slurm;
 mod states;
 mod status;
 mod stress;
+mod sync;
 mod template;
 mod tidy;
 mod tools;

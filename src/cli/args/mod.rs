@@ -2,6 +2,7 @@
 
 mod local_queue;
 mod queue;
+mod sync;
 mod workflow;
 
 pub(super) use local_queue::{
@@ -10,6 +11,7 @@ pub(super) use local_queue::{
 pub(super) use queue::{
     BatchSelectionArgs, BatchState, CancelArgs, HoldArgs, QueueArgs, ReleaseArgs,
 };
+pub(super) use sync::{PreferChoice, StrategyChoice, SyncArgs};
 pub(super) use workflow::{
     BatchArgs, ClusterArgs, ClusterCommand, ExecArgs, ExplainArgs, LogArgs, NextArgs, Order,
     RunArgs, StatusArgs, SubmitArgs, WorkflowArgs, WorkflowCommand, WorkflowForgetArgs,
@@ -117,6 +119,7 @@ pub(super) enum Command {
     Hold(HoldArgs),
     Release(ReleaseArgs),
     Cluster(ClusterArgs),
+    Sync(Box<SyncArgs>),
     Workflow(WorkflowArgs),
     Status(StatusArgs),
     Next(NextArgs),

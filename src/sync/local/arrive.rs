@@ -70,7 +70,12 @@ impl LocalSide {
                 file.write_all(&text.bytes)?;
                 let mode = text.before.as_ref().map(|before| before.mode);
                 let mode = mode.unwrap_or_else(fsx::usual_mode);
-                fsx::set_mode_and_time(&file, mode, text.modified)?;
+                // A clock may stand still between two writes, but the time of a file does not.
+                let before = text.before.as_ref().and_then(Entry::modified);
+                let stamp = fsx::stamp_of(&file)?;
+                let not_before = before.filter(|before| *before >= stamp.modified);
+                let modified = text.modified.or(not_before.map(|before| before + 1));
+                fsx::set_mode_and_time(&file, mode, modified)?;
                 Ok(file.sync_data()?)
             })
         };

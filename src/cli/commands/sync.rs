@@ -1,0 +1,484 @@
+//! `sweepfs sync`
+
+use crate::cli::args::{PreferChoice, StrategyChoice, SyncArgs};
+use crate::cli::context::{Context, now};
+use crate::cli::error::{CliError, Exit};
+use crate::cli::remotes::{Opened, Remote, local_side};
+use crate::cli::selection::Selection;
+use crate::config::{PROJECT_FILE, ProjectConfig};
+use crate::filter::Filter;
+use crate::pyjson::Object;
+use crate::report::harmless;
+use crate::statepoint::{JobId, StatePoint};
+use crate::sync::{
+    Applied, Bytes, Deleted, Direction, FileFilter, KeyRule, LocalSide, Memory, Options, Plan,
+    Prefer, Prepared, Run, Session, Totals, Wanted, Whose, key_pattern,
+};
+use glob::Pattern;
+use regex::Regex;
+use serde::Serialize;
+
+/// Of conflicts and problems, at most so many are named.
+const SHOWN_MAX: usize = 20;
+
+pub(in crate::cli) fn run(context: &Context<'_>, args: &SyncArgs) -> Result<Exit, CliError> {
+    if args.remotes.len() == 2 || (args.remotes.len() == 1 && args.signac.is_given()) {
+        return as_signac_does(context, args);
+    }
+    if args.signac.is_given() {
+        let error = CliError::usage("options of signac are for two directories");
+        return Err(
+            error.with_hint("`sweepfs sync SOURCE DESTINATION`, or `--prefer` and `--keys`")
+        );
+    }
+    let project = context.project()?;
+    let local = LocalSide::new(&project, &project.root().to_string_lossy());
+    let config = ProjectConfig::read(&project.root().join(PROJECT_FILE))?;
+    let remotes = match args.all {
+        true => config
+            .remotes
+            .keys()
+            .map(|name| Some(name.as_str()))
+            .collect(),
+        false => vec![args.remotes.first().map(String::as_str)],
+    };
+    let _lock = if args.dry_run { None } else { local.lock()? };
+    let mut exit = Exit::Done;
+    for word in &remotes {
+        let remote = Remote::find(context, project.root(), &config.remotes, *word)?;
+        let one = One {
+            context,
+            args,
+            local: &local,
+            options: options(args, &remote)?,
+            name: remote.name.clone(),
+        };
+        let synced = remote.open(&local, !args.dry_run).and_then(|opened| {
+            let memory = remote.memory(&local);
+            one.sync(&opened, Some(&memory))
+        });
+        // With several, what fails for one does not keep the others waiting.
+        exit = exit.or(match synced {
+            Err(error) if remotes.len() > 1 => {
+                context.term.note(&remote.name);
+                error.report(context.term)
+            }
+            synced => synced?,
+        });
+    }
+    Ok(exit)
+}
+
+/// Copies from one directory to another, and remembers nothing.
+fn as_signac_does(context: &Context<'_>, args: &SyncArgs) -> Result<Exit, CliError> {
+    let conflicts = &args.conflicts;
+    if args.push || args.pull || conflicts.delete || conflicts.restore || conflicts.keep_both {
+        let error = CliError::usage("from one directory to another, nothing but copying is done");
+        return Err(error.with_hint("`sweepfs sync REMOTE` syncs the project with one other"));
+    }
+    let source = &args.remotes[0];
+    let destination = match args.remotes.get(1) {
+        Some(word) => local_side(&context.dir.join(word), word)?,
+        None => {
+            let project = context.project()?;
+            LocalSide::new(&project, &project.root().to_string_lossy())
+        }
+    };
+    let root = destination.workspace().project_root().to_owned();
+    let remote = Remote::find(context, &root, &Default::default(), Some(source))?;
+    let _lock = if args.dry_run {
+        None
+    } else {
+        destination.lock()?
+    };
+    let opened = remote.open(&destination, false)?;
+    let one = One {
+        context,
+        args,
+        local: &destination,
+        options: signac_options(args)?,
+        name: remote.name.clone(),
+    };
+    one.sync(&opened, None)
+}
+
+fn options(args: &SyncArgs, remote: &Remote) -> Result<Options, CliError> {
+    let conflicts = &args.conflicts;
+    let time = jiff::Timestamp::now().strftime("%Y%m%dT%H%M%S");
+    let suffix = format!(".conflict-{}-{time}", remote.file_name());
+    let mut exclude = args.files.exclude.clone();
+    let configured = remote.config.exclude.iter();
+    exclude.extend(configured.filter_map(|text| Pattern::new(text).ok()));
+    Ok(Options {
+        direction: match (args.pull, args.push) {
+            (true, _) => Direction::Pull,
+            (_, true) => Direction::Push,
+            _ => Direction::Both,
+        },
+        prefer: conflicts.prefer.map(|choice| match choice {
+            PreferChoice::Newer => Prefer::Newer,
+            PreferChoice::Larger => Prefer::Larger,
+            PreferChoice::Local => Prefer::Of(Whose::Local),
+            PreferChoice::Remote => Prefer::Of(Whose::Remote),
+        }),
+        ignores_conflicts: false,
+        keep_both: conflicts.keep_both.then_some(suffix),
+        keys: KeyRule {
+            from_remote: conflicts.keys.as_deref().map(pattern).transpose()?,
+            ..KeyRule::default()
+        },
+        deletes: conflicts.delete,
+        restores: conflicts.restore,
+        max_delete_percent: conflicts.max_delete,
+        compares_contents: args.checksum,
+        size_only: false,
+        takes_running: args.running,
+        files: FileFilter {
+            only: args.files.only.clone(),
+            exclude,
+            max_size_bytes: args.files.max_size,
+            documents_only: args.files.documents_only,
+            ..FileFilter::default()
+        },
+    })
+}
+
+/// The source is the other side, and only the destination is changed.
+fn signac_options(args: &SyncArgs) -> Result<Options, CliError> {
+    let signac = &args.signac;
+    let strategy = match signac.update {
+        true => Some(StrategyChoice::Update),
+        false => signac.strategy,
+    };
+    let overwrites = Some(Whose::Remote);
+    Ok(Options {
+        direction: Direction::Pull,
+        prefer: match strategy {
+            Some(StrategyChoice::Always) => Some(Prefer::Of(Whose::Remote)),
+            Some(StrategyChoice::Update) => Some(Prefer::Newer),
+            Some(StrategyChoice::Never) | None => None,
+        },
+        ignores_conflicts: strategy.is_some(),
+        keys: KeyRule {
+            from_remote: signac.key.as_deref().map(pattern).transpose()?,
+            prefer: overwrites.filter(|_| signac.all_keys),
+            ignores: signac.no_keys || signac.key.is_some(),
+            is_final: true,
+        },
+        compares_contents: args.checksum || signac.ignore_times,
+        size_only: signac.size_only,
+        takes_running: true,
+        files: FileFilter {
+            only: args.files.only.clone(),
+            exclude: args.files.exclude.clone(),
+            max_size_bytes: args.files.max_size,
+            documents_only: args.files.documents_only,
+            names_excluded: signac.leave_out.as_deref().map(pattern).transpose()?,
+            top_only: !signac.recursive,
+        },
+        ..Options::default()
+    })
+}
+
+fn pattern(text: &str) -> Result<Regex, CliError> {
+    key_pattern(text)
+        .map_err(|error| CliError::usage(format!("`{text}` is no regular expression: {error}")))
+}
+
+/// A sync with one other side.
+struct One<'a> {
+    context: &'a Context<'a>,
+    args: &'a SyncArgs,
+    local: &'a LocalSide,
+    options: Options,
+    name: String,
+}
+
+/// What `--json` prints.
+#[derive(Serialize)]
+struct Report<'a> {
+    remote: &'a str,
+    dry_run: bool,
+    actions: Vec<crate::sync::Line>,
+    to_local: Totals,
+    to_remote: Totals,
+    deleted_here: Deleted,
+    deleted_there: Deleted,
+    running: Vec<String>,
+    problems: Vec<String>,
+}
+
+impl One<'_> {
+    fn sync(&self, opened: &Opened, memory: Option<&Memory>) -> Result<Exit, CliError> {
+        let observer = self.context.term.progress();
+        let (filter, names) = self.args.selection.parts(self.context)?;
+        let matches = |id: &JobId, statepoint: &StatePoint, document: &Object| {
+            is_named(&names, id) && filter.expr().matches(statepoint.object(), document)
+        };
+        let session = Session {
+            local: self.local,
+            peer: &*opened.peer,
+            memory,
+            options: &self.options,
+            wanted: match self.args.selection.is_empty() {
+                true => Wanted::All,
+                false => Wanted::Some {
+                    here: self.chosen_here(filter.clone(), &names)?,
+                    matches: &matches,
+                    needs_documents: filter.expr().needs_documents(),
+                },
+            },
+            observer: &observer,
+        };
+        let prepared = session.prepare()?;
+        self.tell_memory(&prepared);
+        if self.args.dry_run {
+            return self.show(&prepared.plan);
+        }
+        let report = self.report(&prepared.plan);
+        let told = Told::of(&prepared.plan);
+        for line in report.actions.iter().filter(|_| self.context.verbose > 0) {
+            self.context.term.note(line);
+        }
+        let plan = prepared.plan.clone();
+        let run = Run {
+            id: format!(
+                "{}-{}",
+                jiff::Timestamp::now().strftime("%Y%m%dT%H%M%S"),
+                std::process::id()
+            ),
+            now: now(),
+            takes_growing: self.options.takes_running && memory.is_some(),
+        };
+        let applied = session.apply(prepared, &run)?;
+        drop(observer);
+        self.tell(&plan, &applied, report, &told)
+    }
+
+    /// Returns the jobs that are selected among those that are here.
+    fn chosen_here(
+        &self,
+        filter: Filter,
+        names: &Option<Vec<String>>,
+    ) -> Result<std::collections::HashSet<JobId>, CliError> {
+        let selection = Selection::of_filter(filter);
+        let workspace = self.local.workspace();
+        let found = self
+            .context
+            .ask(workspace, &selection, |facts, jobs| facts.ids(jobs))?;
+        let ids = found.answer.into_iter();
+        Ok(ids.filter(|id| is_named(names, id)).collect())
+    }
+
+    fn tell_memory(&self, prepared: &Prepared) {
+        let term = self.context.term;
+        if prepared.is_memory_damaged {
+            term.warn("what is remembered of the last sync is damaged: both sides are compared as if it were the first");
+        }
+        if prepared.was_cut_off {
+            term.note("the last sync was cut off; this one goes on");
+        }
+    }
+
+    fn report(&self, plan: &Plan) -> Report<'_> {
+        Report {
+            remote: &self.name,
+            dry_run: self.args.dry_run,
+            actions: plan.lines(),
+            to_local: plan.totals(Whose::Local),
+            to_remote: plan.totals(Whose::Remote),
+            deleted_here: plan.deleted_here,
+            deleted_there: plan.deleted_there,
+            running: plan.running.iter().map(ToString::to_string).collect(),
+            problems: plan.problems.iter().map(ToString::to_string).collect(),
+        }
+    }
+
+    /// Prints what would be done.
+    fn show(&self, plan: &Plan) -> Result<Exit, CliError> {
+        let term = self.context.term;
+        let report = self.report(plan);
+        if self.args.json {
+            term.line(json(&report)?)?;
+        } else {
+            for line in &report.actions {
+                term.line(line)?;
+            }
+            self.summarize(plan, &report, "would be");
+        }
+        self.tell_rest(plan, self.args.json);
+        Ok(outcome(plan, true))
+    }
+
+    /// Says what was done.
+    fn tell(
+        &self,
+        plan: &Plan,
+        applied: &Applied,
+        mut report: Report<'_>,
+        told: &Told,
+    ) -> Result<Exit, CliError> {
+        let term = self.context.term;
+        let failures = applied.failures.iter();
+        report
+            .problems
+            .extend(failures.clone().map(ToString::to_string));
+        if self.args.json {
+            term.line(json(&report)?)?;
+        } else {
+            self.summarize(plan, &report, "");
+        }
+        if self.args.signac.stats {
+            let (files, bytes) = (report.to_local.files, report.to_local.bytes);
+            let volume = match self.args.signac.human_readable {
+                true => Bytes(bytes).to_string(),
+                false => bytes.to_string(),
+            };
+            term.line(format_args!(
+                "Number of files transferred: {files}\nTotal transfer volume:       {volume}"
+            ))?;
+        }
+        for failure in failures.take(SHOWN_MAX) {
+            term.warn(format_args!("not synced: {failure}"));
+        }
+        more(
+            self.context,
+            applied.failures.len(),
+            "files that were not synced",
+        );
+        if !self.args.json {
+            for conflict in told.conflicts.iter().take(SHOWN_MAX) {
+                term.warn(conflict);
+            }
+            more(self.context, told.conflicts.len(), "conflicts");
+        }
+        self.tell_rest(plan, self.args.json);
+        Ok(outcome(plan, applied.failures.is_empty()))
+    }
+
+    fn summarize(&self, plan: &Plan, report: &Report<'_>, would: &str) {
+        let term = self.context.term;
+        let would = if would.is_empty() {
+            String::new()
+        } else {
+            format!(" {would}")
+        };
+        for (arrow, totals) in [("<-", report.to_local), ("->", report.to_remote)] {
+            let mut parts = Vec::new();
+            let mut add = |n: usize, one: &str, many: &str| match n {
+                0 => {}
+                1 => parts.push(format!("1 {one}")),
+                n => parts.push(format!("{n} {many}")),
+            };
+            add(totals.jobs, "new job", "new jobs");
+            add(totals.files, "file", "files");
+            add(totals.texts, "document", "documents");
+            add(totals.removed, "deletion", "deletions");
+            if !parts.is_empty() {
+                let (parts, bytes) = (parts.join(", "), Bytes(totals.bytes));
+                term.note(format_args!(
+                    "{arrow} {}:{would} {parts}, {bytes}",
+                    self.name
+                ));
+            }
+        }
+        if plan.is_empty() && plan.conflicts.is_empty() {
+            term.note(format_args!("nothing to do with `{}`", self.name));
+        }
+    }
+
+    /// Says what is left as it is.
+    fn tell_rest(&self, plan: &Plan, is_brief: bool) {
+        let term = self.context.term;
+        for problem in plan.problems.iter().take(SHOWN_MAX) {
+            term.warn(problem);
+        }
+        more(self.context, plan.problems.len(), "problems");
+        if is_brief {
+            return;
+        }
+        if !plan.conflicts.is_empty() {
+            term.note(format_args!(
+                "conflicts, left as they are on both sides: {}",
+                plan.conflicts.len()
+            ));
+            term.hint("`--prefer newer`, `larger`, `local` or `remote` takes one version, `--keep-both` keeps both");
+        }
+        for (place, deleted) in [("here", plan.deleted_here), ("there", plan.deleted_there)] {
+            if deleted != Deleted::default() {
+                let Deleted { jobs, files } = deleted;
+                term.note(format_args!(
+                    "deleted {place} since the last sync: {jobs} jobs, {files} other files"
+                ));
+                term.hint(
+                    "`--delete` deletes them on the other side, too, `--restore` copies them back",
+                );
+            }
+        }
+        if !plan.running.is_empty() {
+            let n = plan.running.len();
+            term.note(format_args!(
+                "jobs that run, whose files wait: {n}; `--running` takes them"
+            ));
+        }
+        if plan.n_skipped_dirs > 0 {
+            term.note(format_args!(
+                "directories that were skipped: {}; `-r` takes them",
+                plan.n_skipped_dirs
+            ));
+        }
+        if !plan.ignored.is_empty() {
+            let shown: Vec<_> = plan.ignored.iter().take(SHOWN_MAX).map(harmless).collect();
+            term.note(format_args!("left as they are: {}", shown.join(", ")));
+        }
+        if plan.n_other_direction > 0 {
+            term.note(format_args!(
+                "changes in the other direction: {}",
+                plan.n_other_direction
+            ));
+        }
+    }
+}
+
+/// What is said after a plan is done.
+struct Told {
+    conflicts: Vec<String>,
+}
+
+impl Told {
+    fn of(plan: &Plan) -> Self {
+        let conflicts = plan.conflicts.iter().map(|conflict| {
+            let key = conflict.key.as_ref();
+            let key = key.map_or_else(String::new, |key| format!(", key `{key}`"));
+            format!("conflict: {}{key}: {}", conflict.place, conflict.reason)
+        });
+        Self {
+            conflicts: conflicts.collect(),
+        }
+    }
+}
+
+fn more(context: &Context<'_>, n: usize, what: &str) {
+    if n > SHOWN_MAX {
+        context
+            .term
+            .note(format_args!("… and {} more {what}", n - SHOWN_MAX));
+    }
+}
+
+fn is_named(names: &Option<Vec<String>>, id: &JobId) -> bool {
+    let Some(names) = names else { return true };
+    let id = id.to_string();
+    names.iter().any(|name| id.starts_with(name.as_str()))
+}
+
+fn json(report: &Report<'_>) -> Result<String, CliError> {
+    serde_json::to_string(report).map_err(CliError::failed)
+}
+
+fn outcome(plan: &Plan, is_done: bool) -> Exit {
+    match is_done && plan.conflicts.is_empty() && plan.problems.is_empty() {
+        true => Exit::Done,
+        false => Exit::Partial,
+    }
+}

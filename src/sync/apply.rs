@@ -1,0 +1,399 @@
+//! Doing what was planned.
+
+use super::local::LocalSide;
+use super::path::Place;
+use super::plan::{NewFile, NewJob, Plan, TextMerge};
+use super::side::{
+    FileCopy, JobCopy, NewText, Outcome, Peer, Removal, Run, Side, SyncError, Whose,
+};
+use super::state::{Base, Journal, Known, Memory, Update};
+use super::tree::{Entry, Tree};
+use crate::report::{Event, Observer, Problem};
+use crate::statepoint::JobId;
+use crate::workspace::DOCUMENT_FILE;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+/// What came of a sync.
+#[derive(Debug, Default)]
+pub struct Applied {
+    /// What was not done, and why.
+    pub failures: Vec<Problem>,
+}
+
+/// Both sides, and who listens.
+#[derive(Clone, Copy)]
+pub(super) struct Sides<'a> {
+    pub(super) local: &'a LocalSide,
+    pub(super) peer: &'a dyn Peer,
+    pub(super) observer: &'a dyn Observer,
+}
+
+impl Sides<'_> {
+    pub(super) fn at(&self, whose: Whose) -> &dyn Side {
+        match whose {
+            Whose::Local => self.local,
+            Whose::Remote => self.peer,
+        }
+    }
+}
+
+/// Does all of a plan, and returns what is known then. What could be done before an error is
+/// known, too.
+pub(super) fn apply(
+    sides: Sides<'_>,
+    plan: Plan,
+    run: &Run,
+    base: Base,
+    memory: Option<&Memory>,
+) -> Result<Applied, SyncError> {
+    let mut base = base;
+    let is_empty = plan.is_empty() && plan.updates.is_empty();
+    let journal = match memory {
+        Some(memory) if !is_empty => Some(memory.begin()?),
+        _ => None,
+    };
+    let notes = Notes::new(&plan, journal, sides.observer);
+    let tree_removals = job_places(&plan, &base);
+    let done = Work {
+        sides,
+        run,
+        notes: &notes,
+    }
+    .all(&plan, &tree_removals);
+    if !plan.is_empty() {
+        sides.local.settle(run);
+        sides.peer.settle(run);
+    }
+    sides.observer.event(Event::Finished);
+    let (updates, failures) = notes.into_parts();
+    base.update(plan.updates.into_iter().chain(updates).collect());
+    if let (Some(memory), false) = (memory, is_empty) {
+        memory.save(&base)?;
+    }
+    done.map(|()| Applied { failures })
+}
+
+/// Returns the places of the jobs that are removed, which are forgotten then.
+fn job_places(plan: &Plan, base: &Base) -> Vec<Vec<Place>> {
+    let places = |id: &JobId| {
+        let at = base.jobs.binary_search_by_key(id, |job| job.id);
+        let job = at.ok().map(|at| &base.jobs[at]);
+        let entries = job.into_iter().flat_map(|job| &job.entries);
+        entries
+            .map(|(path, _)| Place::of_job(*id, path.clone()))
+            .collect()
+    };
+    plan.job_removals
+        .iter()
+        .map(|(_, id, _)| places(id))
+        .collect()
+}
+
+/// What is noted while it is done, by any thread.
+struct Notes<'a> {
+    journal: Mutex<Option<Journal>>,
+    updates: Mutex<Vec<Update>>,
+    failures: Mutex<Vec<Problem>>,
+    n_done: AtomicUsize,
+    total: usize,
+    observer: &'a dyn Observer,
+}
+
+impl<'a> Notes<'a> {
+    fn new(plan: &Plan, journal: Option<Journal>, observer: &'a dyn Observer) -> Self {
+        let of_jobs = plan.jobs.iter().map(|job| job.copy.entries.len());
+        let total = of_jobs.sum::<usize>()
+            + plan.files.len()
+            + plan.texts.len()
+            + plan.removals.len()
+            + plan.job_removals.len();
+        Self {
+            journal: Mutex::new(journal),
+            updates: Mutex::default(),
+            failures: Mutex::default(),
+            n_done: AtomicUsize::new(0),
+            total,
+            observer,
+        }
+    }
+
+    fn into_parts(self) -> (Vec<Update>, Vec<Problem>) {
+        let mut failures = self
+            .failures
+            .into_inner()
+            .unwrap_or_else(PoisonError::into_inner);
+        failures.sort();
+        let updates = self.updates.into_inner();
+        (updates.unwrap_or_else(PoisonError::into_inner), failures)
+    }
+
+    fn advance(&self, n: usize) {
+        let done = self.n_done.fetch_add(n, Ordering::Relaxed) + n;
+        let (what, total) = ("syncing files", self.total);
+        self.observer.event(Event::Progress { what, done, total });
+    }
+
+    fn note(&self, updates: Vec<Update>) {
+        let mut journal = self.journal.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(journal) = &mut *journal {
+            for (place, known) in &updates {
+                journal.note(place, known.as_ref());
+            }
+            journal.flush();
+        }
+        drop(journal);
+        let mut all = self.updates.lock().unwrap_or_else(PoisonError::into_inner);
+        all.extend(updates);
+    }
+
+    fn fail(&self, place: &Place, reason: String) {
+        self.fail_with(Problem {
+            subject: place.to_string(),
+            path: place.below_project().as_path().to_owned(),
+            reason,
+            hint: None,
+        });
+    }
+
+    fn fail_with(&self, problem: Problem) {
+        let mut failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
+        failures.push(problem);
+    }
+}
+
+struct Work<'a> {
+    sides: Sides<'a>,
+    run: &'a Run,
+    notes: &'a Notes<'a>,
+}
+
+impl Work<'_> {
+    fn all(&self, plan: &Plan, places: &[Vec<Place>]) -> Result<(), SyncError> {
+        self.renames(plan)?;
+        let both = [Whose::Local, Whose::Remote];
+        for whose in both {
+            self.remove(whose, &plan.clearings)?;
+        }
+        for to in both {
+            self.jobs(to, plan)?;
+        }
+        for to in both {
+            self.files(to, plan)?;
+        }
+        self.texts(&plan.texts)?;
+        for whose in both {
+            self.remove(whose, &plan.removals)?;
+            self.remove_jobs(whose, plan, places)?;
+        }
+        Ok(())
+    }
+
+    fn renames(&self, plan: &Plan) -> Result<(), SyncError> {
+        if plan.renames.is_empty() {
+            return Ok(());
+        }
+        let renames = plan.renames.iter();
+        let renames: Vec<_> = renames
+            .map(|rename| (rename.from.clone(), rename.to.clone()))
+            .collect();
+        let done = |at: usize, outcome: Outcome| {
+            if let Err(reason) = outcome {
+                self.notes.fail(&renames[at].0.place, reason);
+            }
+        };
+        self.sides.peer.rename_many(self.run, &renames, &done)
+    }
+
+    fn remove(&self, whose: Whose, removals: &[(Whose, Removal)]) -> Result<(), SyncError> {
+        let of_side = removals.iter().filter(|(side, _)| *side == whose);
+        let removals: Vec<_> = of_side.map(|(_, removal)| removal.clone()).collect();
+        if removals.is_empty() {
+            return Ok(());
+        }
+        let done = |at: usize, outcome: Outcome| {
+            let place = &removals[at].place;
+            self.notes.advance(1);
+            match outcome {
+                Ok(None) => self.notes.note(vec![(place.clone(), None)]),
+                // A directory that is not empty stays.
+                Ok(Some(_)) => {}
+                Err(reason) => self.notes.fail(place, reason),
+            }
+        };
+        self.sides.at(whose).remove_many(self.run, &removals, &done)
+    }
+
+    fn remove_jobs(
+        &self,
+        whose: Whose,
+        plan: &Plan,
+        places: &[Vec<Place>],
+    ) -> Result<(), SyncError> {
+        let of_side = plan.job_removals.iter().zip(places);
+        let (ids, places): (Vec<_>, Vec<_>) = of_side
+            .filter(|((side, ..), _)| *side == whose)
+            .map(|((_, id, _), places)| (*id, places))
+            .unzip();
+        if ids.is_empty() {
+            return Ok(());
+        }
+        let done = |at: usize, outcome: Outcome| {
+            self.notes.advance(1);
+            match outcome {
+                Ok(_) => {
+                    let places = places[at].iter();
+                    self.notes
+                        .note(places.map(|place| (place.clone(), None)).collect());
+                }
+                Err(reason) => self.notes.fail_with(job_problem(&ids[at], reason)),
+            }
+        };
+        self.sides.at(whose).remove_jobs(self.run, &ids, &done)
+    }
+
+    fn jobs(&self, to: Whose, plan: &Plan) -> Result<(), SyncError> {
+        let jobs: Vec<&NewJob> = plan.jobs.iter().filter(|job| job.to == to).collect();
+        if jobs.is_empty() {
+            return Ok(());
+        }
+        let copies: Vec<JobCopy> = jobs.iter().map(|job| job.copy.clone()).collect();
+        let done = |at: usize, arrived: Result<Vec<Entry>, String>| {
+            let job = jobs[at];
+            self.notes.advance(job.copy.entries.len());
+            match arrived {
+                Ok(arrived) => self.notes.note(job.updates(arrived)),
+                Err(reason) => self.notes.fail_with(job_problem(&job.copy.id, reason)),
+            }
+        };
+        let Sides { local, peer, .. } = self.sides;
+        peer.copy_jobs(local, to, self.run, &copies, &done)
+    }
+
+    fn files(&self, to: Whose, plan: &Plan) -> Result<(), SyncError> {
+        let files: Vec<&NewFile> = plan.files.iter().filter(|file| file.to == to).collect();
+        if files.is_empty() {
+            return Ok(());
+        }
+        let copies: Vec<FileCopy> = files.iter().map(|file| file.copy.clone()).collect();
+        let done = |at: usize, outcome: Outcome| {
+            let copy = &copies[at];
+            self.notes.advance(1);
+            match outcome {
+                Ok(Some(arrived)) => {
+                    let known = known(to, copy.source.clone(), arrived);
+                    self.notes.note(vec![(copy.place.clone(), Some(known))]);
+                }
+                Ok(None) => self.notes.fail(&copy.place, "it has gone meanwhile".into()),
+                Err(reason) => self.notes.fail(&copy.place, reason),
+            }
+        };
+        let Sides { local, peer, .. } = self.sides;
+        peer.copy_files(local, to, self.run, &copies, &done)
+    }
+
+    fn texts(&self, merges: &[TextMerge]) -> Result<(), SyncError> {
+        // What each side has then; an error is one of both.
+        let outcomes: Vec<Mutex<Result<Sided, ()>>> = merges
+            .iter()
+            .map(|merge| Mutex::new(Ok(merge.entries.clone())))
+            .collect();
+        for whose in [Whose::Local, Whose::Remote] {
+            let of_side = merges.iter().enumerate().filter_map(|(at, merge)| {
+                let text = match whose {
+                    Whose::Local => &merge.local,
+                    Whose::Remote => &merge.remote,
+                };
+                text.clone().map(|text| (at, text))
+            });
+            let (positions, texts): (Vec<usize>, Vec<NewText>) = of_side.unzip();
+            if texts.is_empty() {
+                continue;
+            }
+            let done = |at: usize, outcome: Outcome| {
+                let merge = positions[at];
+                let mut known = outcomes[merge]
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner);
+                match (outcome, &mut *known) {
+                    (Ok(now), Ok(sides)) if whose == Whose::Local => sides.0 = now,
+                    (Ok(now), Ok(sides)) => sides.1 = now,
+                    (Ok(_), Err(())) => {}
+                    (Err(reason), known) => {
+                        *known = Err(());
+                        self.notes.fail(&merges[merge].place, reason);
+                    }
+                }
+            };
+            self.sides.at(whose).write_many(self.run, &texts, &done)?;
+        }
+        for (merge, outcome) in merges.iter().zip(outcomes) {
+            self.notes.advance(1);
+            let outcome = outcome.into_inner().unwrap_or_else(PoisonError::into_inner);
+            if let Some(known) = outcome
+                .ok()
+                .and_then(|(here, there)| merge.known(here, there))
+            {
+                self.notes.note(vec![(merge.place.clone(), Some(known))]);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What is here and there.
+type Sided = (Option<Entry>, Option<Entry>);
+
+impl TextMerge {
+    /// Returns what is known when both sides have something.
+    pub(super) fn known(&self, local: Option<Entry>, remote: Option<Entry>) -> Option<Known> {
+        Some(Known {
+            local: local?,
+            remote: remote?,
+            text: self.agreed.clone(),
+            is_open: self.is_open,
+        })
+    }
+}
+
+impl NewJob {
+    /// Returns what is known of its files when it has arrived.
+    fn updates(&self, arrived: Vec<Entry>) -> Vec<Update> {
+        let known = |((path, source), arrived): (&(super::path::RelPath, Entry), Entry)| {
+            let mut known = known(self.to, source.clone(), arrived);
+            if path.as_path().to_str() == Some(DOCUMENT_FILE) {
+                known.text = self.document.clone();
+            }
+            let place = Place::of_job(self.copy.id, path.clone());
+            (place, Some(known))
+        };
+        self.copy.entries.iter().zip(arrived).map(known).collect()
+    }
+}
+
+fn known(to: Whose, source: Entry, arrived: Entry) -> Known {
+    let (local, remote) = match to {
+        Whose::Local => (arrived, source),
+        Whose::Remote => (source, arrived),
+    };
+    Known {
+        local,
+        remote,
+        text: None,
+        is_open: false,
+    }
+}
+
+fn job_problem(id: &JobId, reason: String) -> Problem {
+    Problem {
+        subject: id.to_string(),
+        path: format!("workspace/{id}").into(),
+        reason,
+        hint: None,
+    }
+}
+
+/// Returns the ids of all jobs of a data space.
+pub(super) fn ids(tree: &Tree) -> impl Iterator<Item = &JobId> {
+    tree.jobs.iter().map(|job| &job.id)
+}

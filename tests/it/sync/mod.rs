@@ -1,0 +1,3 @@
+//! Syncing data spaces on this machine.
+
+mod model;
