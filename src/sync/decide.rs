@@ -104,6 +104,9 @@ impl<'a> Comparison<'a> {
                 false => self.gone(id, &difference, at),
             }
         }
+        // Directories come before what is in them.
+        let new = &mut self.plan.files[first_new..];
+        new.sort_by(|a, b| a.copy.place.cmp(&b.copy.place));
     }
 
     fn decide(&self, place: &Place, difference: &Difference<'_>) -> Decision {
