@@ -386,10 +386,7 @@ impl Comparison<'_> {
             return;
         }
         self.skipped_dirs(trees);
-        let runs = !self.input.options.takes_running
-            && [Whose::Local, Whose::Remote]
-                .iter()
-                .any(|whose| self.is_running(id, *whose));
+        let runs = !self.input.options.takes_running && self.is_running(id);
         let mut files = Vec::new();
         for difference in differences {
             let name = difference.path.as_path().to_str().unwrap_or_default();
@@ -422,14 +419,20 @@ impl Comparison<'_> {
         }
     }
 
-    /// Tells whether something runs in a job, as far as is known.
-    fn is_running(&self, id: &JobId, whose: Whose) -> bool {
-        let place = Place::of_job(*id, RelPath::of(FLOW_FILE));
-        match self.answers.texts.get(&(whose, place)) {
-            Some(FoundText::Text(bytes, _)) => Sidecar::parse(bytes)
-                .is_ok_and(|sidecar| sidecar.records.values().any(|record| record.runs())),
-            _ => false,
-        }
+    /// Tells whether something runs in a job, as far as both sides together know.
+    fn is_running(&self, id: &JobId) -> bool {
+        let record = |whose| {
+            let place = Place::of_job(*id, RelPath::of(FLOW_FILE));
+            match self.answers.texts.get(&(whose, place)) {
+                Some(FoundText::Text(bytes, _)) => Sidecar::parse(bytes).ok(),
+                _ => None,
+            }
+        };
+        let known = match (record(Whose::Local), record(Whose::Remote)) {
+            (Some(here), Some(there)) => Some(here.merge(there)),
+            (here, there) => here.or(there),
+        };
+        known.is_some_and(|sidecar| sidecar.records.values().any(|record| record.runs()))
     }
 
     /// Notes that both sides have the same.
@@ -470,7 +473,7 @@ impl Comparison<'_> {
             return;
         }
         let files = &self.input.options.files;
-        let runs = !self.input.options.takes_running && self.is_running(&tree.id, at);
+        let runs = !self.input.options.takes_running && self.is_running(&tree.id);
         if runs {
             self.plan.running.push(tree.id);
         }

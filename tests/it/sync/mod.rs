@@ -1,3 +1,5 @@
 //! Syncing data spaces on this machine.
 
+mod killed;
+mod local;
 mod model;
