@@ -34,13 +34,14 @@ products = ["analyze.out"]
 class Peers:
     """The peers' programs, `None` for one that is not to be had; says why in `skipped`."""
 
-    def __init__(self, parent, wanted, with_flow=False):
+    def __init__(self, parent, wanted, with_flow=False, with_row=True):
         self.skipped = []
         self.signac = self.row = self.flow = None
         if wanted and with_flow:
             self.flow = self.had(f"signac-flow {FLOW_VERSION}", install_flow, parent)
         if wanted:
             self.signac = self.had(f"signac {SIGNAC_VERSION}", install_signac, parent)
+        if wanted and with_row:
             self.row = self.had(f"row {ROW_VERSION}", install_row, parent)
 
     def had(self, name, install, parent):

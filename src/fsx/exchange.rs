@@ -146,12 +146,6 @@ impl Dir {
             Err(error) => at("remove", &self.path.join(name), Err(error.into())),
         }
     }
-
-    /// Waits until everything on the file system of the directory is on its disk.
-    pub fn sync_file_system(&self) -> Result<()> {
-        let synced = rustix::fs::syncfs(&self.fd).map_err(io::Error::from);
-        at("write to the disk of", &self.path, synced)
-    }
 }
 
 /// Copies the content of a regular file to an empty one: by reference where the file system can,

@@ -142,6 +142,14 @@ impl<'a> Comparison<'a> {
         if here.is_dir() != there.is_dir() {
             return Decision::Conflict;
         }
+        match (
+            difference.is_lost(Whose::Local),
+            difference.is_lost(Whose::Remote),
+        ) {
+            (true, false) => return Decision::copy(Whose::Local),
+            (false, true) => return Decision::copy(Whose::Remote),
+            _ => {}
+        }
         let agrees = self.input.agrees(here, there);
         let is_same = agrees.or_else(|| self.have_same_content(place));
         let is_same = is_same.unwrap_or(false);

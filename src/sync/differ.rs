@@ -54,6 +54,21 @@ impl<'a> Difference<'a> {
     }
 }
 
+impl Difference<'_> {
+    /// Tells whether a file has lost its content though nobody has changed it: a crash of the
+    /// machine may leave it empty, with the time that it had.
+    pub(super) fn is_lost(&self, whose: Whose) -> bool {
+        let before = self.base.map(|base| base.at(whose));
+        match (before, self.at(whose)) {
+            (Some(before), Some(now)) => {
+                let is_empty_now = now.size_bytes() == 0 && before.size_bytes() > 0;
+                is_empty_now && now.modified().is_some() && now.modified() == before.modified()
+            }
+            _ => false,
+        }
+    }
+}
+
 impl Known {
     pub(super) fn at(&self, whose: Whose) -> &Entry {
         match whose {

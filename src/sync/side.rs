@@ -214,8 +214,7 @@ pub trait Side: Sync {
     /// Removes what a sync that was killed has left: files, and jobs that had not arrived.
     fn clean(&self, leftovers: &[Place]) -> Result<(), SyncError>;
 
-    /// Is called when all was done: what was written is brought to the disk, and what has been in
-    /// the trash for long is removed.
+    /// Is called when all was done: what has been in the trash for long is removed.
     fn settle(&self, run: &Run);
 }
 

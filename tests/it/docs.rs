@@ -118,6 +118,11 @@ fn the_page_on_workflows_is_true() {
     check_page("docs/workflow.md");
 }
 
+#[test]
+fn the_page_on_syncing_is_true() {
+    check_page("docs/sync.md");
+}
+
 /// The demo has a reader of console blocks of its own.
 #[test]
 fn the_demo_plays_the_tutorial() {

@@ -75,8 +75,7 @@ impl LocalSide {
                 let stamp = fsx::stamp_of(&file)?;
                 let not_before = before.filter(|before| *before >= stamp.modified);
                 let modified = text.modified.or(not_before.map(|before| before + 1));
-                fsx::set_mode_and_time(&file, mode, modified)?;
-                Ok(file.sync_data()?)
+                Ok(fsx::set_mode_and_time(&file, mode, modified)?)
             })
         };
         write().map_err(|fault: Fault| fault.reason())

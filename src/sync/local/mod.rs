@@ -202,9 +202,6 @@ impl Side for LocalSide {
     }
 
     fn settle(&self, run: &Run) {
-        if let Ok(dir) = Dir::open(self.workspace.dir()) {
-            let _ = dir.sync_file_system();
-        }
         self.trash.expire(run.now);
     }
 }

@@ -3,3 +3,4 @@
 mod killed;
 mod local;
 mod model;
+mod signac;

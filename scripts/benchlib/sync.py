@@ -1,0 +1,113 @@
+"""Measures syncing two projects on one machine against rsync and signac."""
+
+import json
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import time
+
+from benchlib.peers import Peers
+from benchlib.project import DOCUMENT, STEP, Grid, in_parallel, project, remove, write
+from benchlib.query import Bench, Case, Contender, size_as_text
+from benchlib.text import log
+
+# What the other side is before a run: as ours, without jobs, or as ours but for one document.
+SAME, EMPTY, ONE_CHANGED = "same", "empty", "one changed"
+
+
+def bench_sync(args):
+    """Measures a large project against rsync, and a small one against signac."""
+    if not shutil.which("rsync"):
+        sys.exit("bench: there is no rsync; `scripts/setup` installs it")
+    peers = Peers(args.peers, not args.without_peers, with_row=False)
+    machine = {"cores": os.cpu_count(), "kernel": platform.release(), "runs": args.runs}
+    sizes = [measure(args, args.jobs, peers, with_signac=False)]
+    if peers.signac:
+        sizes.append(measure(args, min(args.jobs, STEP), peers, with_signac=True))
+    if args.json:
+        print(json.dumps({"machine": machine, "skipped": peers.skipped, "sizes": sizes}, indent=2))
+        return
+    head = f"{machine['cores']} cores, Linux {machine['kernel']}; median of {args.runs}; a ratio is sweepfs / other"
+    lines = [line for size in sizes for line in size_as_text(size)]
+    print("\n".join([head, *lines, "", *(f"skipped: {text}" for text in peers.skipped)]))
+
+
+def measure(args, n_jobs, peers, with_signac):
+    """Measures at one size."""
+    with project(args.dir) as made:
+        log(f"creating {n_jobs} jobs with four files each")
+        start = time.perf_counter()
+        made.create(Grid.of(n_jobs))
+        fill(made.workspace)
+        size = {"jobs": n_jobs, "create_s": time.perf_counter() - start}
+        bench = Syncs(made, peers, args.runs)
+        try:
+            size["cases"] = {case.name: bench.case(case) for case in cases(made, peers, with_signac)}
+        finally:
+            bench.remove_others()
+    return size
+
+
+def fill(workspace):
+    """Gives every job a document and two files more."""
+    names = sorted(os.listdir(workspace))
+    in_parallel(fill_jobs, [(workspace, names[start : start + STEP]) for start in range(0, len(names), STEP)])
+
+
+def fill_jobs(workspace, names):
+    """Gives some jobs their files."""
+    at = os.open(workspace, os.O_RDONLY | os.O_DIRECTORY)
+    for name in names:
+        write(f"{name}/{DOCUMENT}", json.dumps({"distance": int(name[:8], 16) / 2**32}), at)
+        write(f"{name}/out.csv", f"{name}\n" * 3, at)
+        write(f"{name}/log.txt", f"{name}\n" * 30, at)
+    os.close(at)
+
+
+def cases(made, peers, with_signac):
+    """Returns what is synced, and by whom."""
+    ours = lambda state: Contender("sweepfs", ((made.program, "-q", "sync", other(made, "sweepfs")),), {"sweepfs": state})
+    rsync = lambda state: Contender("rsync -a", (("rsync", "-a", "workspace", other(made, "rsync")),), {"rsync": state})
+    signac = ("sync", ".", other(made, "signac"), "-m", "-u", "--all-keys", "-r")
+    signac = lambda state: Contender("signac", ((peers.signac, *signac),), {"signac": state})
+    others = (rsync, signac) if with_signac else (rsync,)
+    return [
+        Case("nothing to do", tuple(by(SAME) for by in (ours, *others))),
+        Case("one document changed", tuple(by(ONE_CHANGED) for by in (ours, *others))),
+        Case("first copy", tuple(by(EMPTY) for by in (ours, *others))),
+    ]
+
+
+def other(made, name):
+    """Returns the other project of a contender."""
+    return made.dir.parent / f"other-{name}"
+
+
+class Syncs(Bench):
+    """Brings the other side to a state before each run."""
+
+    def prepare(self, contender):
+        """Makes the state that a contender is to find."""
+        ((name, state),) = contender.caches.items()
+        there = other(self.made, name)
+        if not there.exists():
+            there.mkdir()
+            subprocess.run([self.made.program, "-q", "init"], cwd=there, env=self.env, check=True)
+        if state == EMPTY:
+            remove(there / "workspace")
+            shutil.rmtree(self.made.dir / ".sweepfs" / "remotes", ignore_errors=True)
+            shutil.rmtree(there / ".sweepfs", ignore_errors=True)
+            return
+        subprocess.run(contender.commands[0], cwd=self.made.dir, env=self.env, check=True, capture_output=True)
+        if state == ONE_CHANGED:
+            job = next(self.made.workspace.iterdir())
+            (job / DOCUMENT).write_text(json.dumps({"distance": time.time()}))
+
+    def remove_others(self):
+        """Removes what was made."""
+        for name in ("sweepfs", "rsync", "signac"):
+            there = other(self.made, name)
+            if (there / "workspace").exists():
+                remove(there / "workspace")
