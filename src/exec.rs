@@ -1,13 +1,18 @@
 //! Runs programs; the only module that starts a process.
 
 mod session;
+mod ssh;
+mod stream;
 
 pub use session::{kill_session, reap, session_members, terminate};
+pub use ssh::{Answer, Connection, SshError, SshOptions};
+pub use stream::stream;
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -185,6 +190,19 @@ pub fn quoted(word: &OsStr) -> String {
         true => word.into_owned(),
         false => format!("'{}'", word.replace('\'', r"'\''")),
     }
+}
+
+/// Returns a word, whatever bytes it has, as a shell reads it.
+pub fn quoted_bytes(word: &OsStr) -> Vec<u8> {
+    let mut text = b"'".to_vec();
+    for byte in word.as_bytes() {
+        match byte {
+            b'\'' => text.extend_from_slice(br"'\''"),
+            byte => text.push(*byte),
+        }
+    }
+    text.push(b'\'');
+    text
 }
 
 fn spawn(mut command: Command, program: &Path) -> Result<Child, ExecError> {
