@@ -1,100 +1,147 @@
-//! Other copies of the project: `[remote.NAME]` in `sweepfs.toml`.
+//! Other copies of the project.
 
-use super::source::{Fault, Item, Key, Read, Source, in_order, string, strings, table, unknown};
+use super::source::{
+    Fault, Item, Key, Read, Source, flag, in_order, string, strings, table, unknown,
+};
 
-/// Another copy of the project.
+/// A copy of the project somewhere else, `[remote.NAME]`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RemoteConfig {
-    /// Where it is: a path, or `host:path`.
+    /// Where it is: `host:path`, or a path from the project's directory.
     pub url: String,
-    /// The `rsync` there; `None` is that of its `PATH`.
+    /// The program `ssh` and its first arguments; empty is `ssh`.
+    pub ssh: Vec<String>,
+    /// The program `rsync` there, as a shell finds it.
     pub rsync: Option<String>,
-    /// The `ssh` that leads there, with options; `None` is `ssh`.
-    pub ssh: Option<String>,
-    /// Files that are not synced with it, as patterns.
+    /// Patterns of files that are not synced with it.
     pub exclude: Vec<String>,
+    /// What may be sent at most, in the words of `rsync`: `10m` is 10 MiB a second.
+    pub bandwidth: Option<String>,
+    /// Whether what is sent is compressed.
+    pub compress: bool,
 }
 
-const KEYS: [&str; 4] = ["url", "rsync", "ssh", "exclude"];
+const REMOTE_KEYS: [&str; 6] = ["url", "ssh", "rsync", "exclude", "bandwidth", "compress"];
 
 impl<'a> Source<'a> {
     pub(super) fn remote(&self, name: &Key<'a>, item: &Item<'a>) -> Read<RemoteConfig> {
-        let section = format!("remote.{}", name.get_ref());
         let mut remote = RemoteConfig::default();
-        for (key, item) in in_order(table(&section, item)?) {
+        let texts = |key: &str, item: &Item<'a>| -> Read<Vec<String>> {
+            let texts = strings(key, item)?.into_iter();
+            Ok(texts.map(|(text, _)| text.to_owned()).collect())
+        };
+        for (key, item) in in_order(table(&format!("remote.{}", name.get_ref()), item)?) {
             match key.get_ref().as_ref() {
                 "url" => remote.url = string("url", item)?.to_owned(),
+                "ssh" => remote.ssh = texts("ssh", item)?,
                 "rsync" => remote.rsync = Some(string("rsync", item)?.to_owned()),
-                "ssh" => remote.ssh = Some(string("ssh", item)?.to_owned()),
-                "exclude" => {
-                    for (text, item) in strings("exclude", item)? {
-                        glob::Pattern::new(text).map_err(|error| {
-                            Fault::new(
-                                item.span(),
-                                format!("`{text}` is no pattern: {}", error.msg),
-                            )
-                        })?;
-                        remote.exclude.push(text.to_owned());
-                    }
-                }
-                other => return Err(unknown(key, "key", other, &KEYS, &KEYS)),
+                "exclude" => remote.exclude = patterns(item)?,
+                "bandwidth" => remote.bandwidth = Some(bandwidth(item)?),
+                "compress" => remote.compress = flag("compress", item)?,
+                other => return Err(unknown(key, "key", other, &REMOTE_KEYS, &REMOTE_KEYS)),
             }
         }
         match remote.url.is_empty() {
-            true => {
-                let fault = Fault::new(
-                    name.span(),
-                    format!("the remote `{}` has no `url`", name.get_ref()),
-                );
-                Err(fault
-                    .with_hint("write `url = \"host:path\"`, or a path on this machine".to_owned()))
-            }
+            true => Err(Fault::new(name.span(), "the remote has no `url`")
+                .with_hint("`url = \"host:path\"` says where it is".to_owned())),
             false => Ok(remote),
+        }
+    }
+}
+
+fn patterns(item: &Item<'_>) -> Read<Vec<String>> {
+    let pattern = |(text, item): (&str, &Item<'_>)| {
+        glob::Pattern::new(text).map_err(|error| {
+            let message = format!("`{text}` is no pattern: {}", error.msg);
+            Fault::new(item.span(), message)
+        })?;
+        Ok(text.to_owned())
+    };
+    strings("exclude", item)?.into_iter().map(pattern).collect()
+}
+
+/// Reads a number of bytes with a unit of `rsync`'s.
+fn bandwidth(item: &Item<'_>) -> Read<String> {
+    let text = string("bandwidth", item)?;
+    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let is_number = digits.parse::<f64>().is_ok_and(|number| number > 0.0);
+    let units = ["", "k", "m", "g", "K", "M", "G"];
+    match is_number && units.contains(&&text[digits.len()..]) {
+        true => Ok(text.to_owned()),
+        false => {
+            let message = format!("`{text}` is no bandwidth");
+            let hint = "`10m` is 10 MiB a second; there are `k`, `m` and `g`";
+            Err(Fault::new(item.span(), message).with_hint(hint.to_owned()))
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::{ConfigError, ProjectConfig};
+    use super::super::ProjectConfig;
     use super::*;
     use std::path::Path;
 
-    fn parse(text: &str) -> Result<ProjectConfig, ConfigError> {
-        ProjectConfig::parse(text, Path::new("sweepfs.toml"))
+    fn parse(text: &str) -> Result<ProjectConfig, String> {
+        let config = ProjectConfig::parse(text, Path::new("sweepfs.toml"));
+        config.map_err(|error| match error.hint() {
+            Some(hint) => format!("{error}; {hint}"),
+            None => error.to_string(),
+        })
     }
 
     #[test]
     fn remotes_are_read() {
-        let text = "[remote.hal]\nurl = 'hal:work'\nexclude = ['*.tmp', 'cache']\n[remote.disk]\nurl = '/mnt'";
-        let remotes = parse(text).expect("sound").remotes;
-        let hal = RemoteConfig {
-            url: "hal:work".into(),
-            exclude: vec!["*.tmp".into(), "cache".into()],
-            ..RemoteConfig::default()
+        let text = "[remote.gl]\nurl = \"me@gl:sweeps/a b\"\nssh = [\"ssh\", \"-p\", \"22\"]\n\
+                    rsync = \"/opt/rsync\"\nexclude = \"*.tmp\"\nbandwidth = \"1.5m\"\ncompress = true\n\
+                    [remote.disk]\nurl = \"/mnt/disk/rocket\"";
+        let config = parse(text).expect("sound");
+        let gl = RemoteConfig {
+            url: "me@gl:sweeps/a b".into(),
+            ssh: ["ssh", "-p", "22"].map(str::to_owned).into(),
+            rsync: Some("/opt/rsync".into()),
+            exclude: vec!["*.tmp".into()],
+            bandwidth: Some("1.5m".into()),
+            compress: true,
         };
-        assert_eq!(
-            (&remotes["hal"], remotes["disk"].url.as_str()),
-            (&hal, "/mnt")
-        );
+        assert_eq!(config.remotes["gl"], gl);
+        assert_eq!(config.remotes["disk"].url, "/mnt/disk/rocket");
     }
 
     #[test]
     fn mistakes_are_named() {
         for (text, expected) in [
             (
-                "[remote.a]",
-                "line 1, column 9: the remote `a` has no `url`",
+                "[remote.a]\nulr = \"x\"",
+                "line 2, column 1: unknown key `ulr`; did you mean `url`?",
             ),
-            ("[remote.a]\nurl = 1", "`url` must be a string"),
             (
-                "[remote.a]\nurl = 'x'\nexclude = 'a[' ",
-                "line 3, column 11: `a[` is no pattern",
+                "[remote.a]\ncompress = true",
+                "line 1, column 9: the remote has no `url`; `url = \"host:path\"` says where it is",
             ),
-            ("[remote.a]\nurI = 'x'", "unknown key `urI`"),
+            (
+                "[remote.a]\nbandwidth = \"10x\"",
+                "line 2, column 13: `10x` is no bandwidth; `10m` is 10 MiB a second; there are `k`, `m` and `g`",
+            ),
+            (
+                "[remote.a]\nurl = 1",
+                "line 2, column 7: `url` must be a string, not an integer",
+            ),
+            (
+                "[remote.a]\nurl = 'x'\nexclude = 'a['",
+                "line 3, column 11: `a[` is no pattern: invalid range pattern",
+            ),
+            (
+                "remote = 1",
+                "line 1, column 10: `remote` must be a table, not an integer; it begins with a line `[remote.NAME]`",
+            ),
+            (
+                "[remote.\"a:b\"]",
+                "line 1, column 9: `a:b` is no name for a remote: it has a `:`",
+            ),
         ] {
-            let error = parse(text).expect_err(text).to_string();
-            assert!(error.contains(expected), "{error}");
+            let expected = format!("`sweepfs.toml`, {expected}");
+            assert_eq!(parse(text), Err(expected), "{text}");
         }
     }
 }

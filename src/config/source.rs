@@ -265,6 +265,10 @@ pub(super) fn check_name(section: &str, name: &str, span: Range<usize>) -> Read<
         _ if name.len() > NAME_BYTES_MAX => fault(format!(
             "the name of a {section} is longer than {NAME_BYTES_MAX} bytes"
         )),
+        // The name stands where an address could.
+        _ if section == "remote" && name.contains(':') => {
+            fault(format!("`{name}` is no name for a {section}: it has a `:`"))
+        }
         _ if matches!(
             section,
             "operation" | "group" | "cluster" | "partition" | "remote"

@@ -259,7 +259,7 @@ impl Connection {
     }
 
     /// Runs a script of `sh` with arguments, without input, and returns all its output.
-    pub fn ask(&self, script: &str, args: &[&OsStr]) -> Result<Answer, SshError> {
+    pub fn ask(&self, script: impl AsRef<[u8]>, args: &[&OsStr]) -> Result<Answer, SshError> {
         self.ask_with(script, args, |_| Ok(()))
     }
 
@@ -267,7 +267,7 @@ impl Connection {
     /// all of it.
     pub fn ask_with(
         &self,
-        script: &str,
+        script: impl AsRef<[u8]>,
         args: &[&OsStr],
         write: impl FnOnce(&mut dyn Write) -> io::Result<()> + Send,
     ) -> Result<Answer, SshError> {
@@ -284,13 +284,13 @@ impl Connection {
     /// piece. Returns its exit code and its error output.
     pub fn stream(
         &self,
-        script: &str,
+        script: impl AsRef<[u8]>,
         args: &[&OsStr],
         write: impl FnOnce(&mut dyn Write) -> io::Result<()> + Send,
         mut take: impl FnMut(&[u8]) -> io::Result<()>,
     ) -> Result<Answer, SshError> {
         let marker = format!("sweepfs-{}", Uuid::new_v4().simple());
-        let text = whole_script(&marker, script, args);
+        let text = whole_script(&marker, script.as_ref(), args);
         let mut child = self.start(text.len())?;
         let stdin = child.stdin.take().expect("stdin is piped");
         let complaints = listen(child.stderr.take());
@@ -420,14 +420,14 @@ fn doubled(bytes: &[u8]) -> Vec<u8> {
 }
 
 /// The script, with its arguments as `$1`, `$2`, …, after a line that marks its beginning.
-fn whole_script(marker: &str, script: &str, args: &[&OsStr]) -> Vec<u8> {
+fn whole_script(marker: &str, script: &[u8], args: &[&OsStr]) -> Vec<u8> {
     let mut text = format!("LC_ALL=C; export LC_ALL\nprintf '%s\\n' {marker}\nset --").into_bytes();
     for arg in args {
         text.push(b' ');
         text.extend(quoted_bytes(arg));
     }
     text.push(b'\n');
-    text.extend_from_slice(script.as_bytes());
+    text.extend_from_slice(script);
     text
 }
 

@@ -14,6 +14,7 @@ mod local;
 mod options;
 mod path;
 mod plan;
+mod remote;
 mod session;
 mod side;
 mod state;
@@ -26,6 +27,7 @@ pub use local::LocalSide;
 pub use options::{FileFilter, MAX_DELETE_PERCENT, Options, Prefer};
 pub use path::{Place, RelPath, UnsafePath};
 pub use plan::{Bytes, Conflict, Deleted, Line, NewFile, NewJob, Plan, Rename, TextMerge, Totals};
+pub use remote::{Address, BadAddress, RemoteFacts, RemoteOptions, RemoteSide};
 pub use session::{Prepared, Session, Wanted};
 pub use side::{
     Done, FileCopy, FileDigest, FoundText, JobCopy, JobDone, Listing, NewText, Outcome, Peer,

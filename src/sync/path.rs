@@ -119,6 +119,17 @@ impl Place {
         }
     }
 
+    /// Returns the name below the workspace, if it is of a job's file.
+    pub(super) fn below_workspace(&self) -> RelPath {
+        match self.job {
+            Some(job) => {
+                let before = format!("{job}/");
+                RelPath([before.as_bytes(), self.path.as_bytes()].concat().into())
+            }
+            None => self.path.clone(),
+        }
+    }
+
     /// Returns the name below the project's directory.
     pub fn below_project(&self) -> RelPath {
         match self.job {

@@ -142,7 +142,7 @@ impl LocalSide {
 
     /// Lets a file or link arrive under a temporary name, and gives it its own if there is still
     /// what there was.
-    fn arrive(
+    pub(super) fn arrive(
         &self,
         run: &Run,
         place: &Place,
@@ -256,7 +256,7 @@ impl LocalSide {
 
 impl FileCopy {
     /// The content that is there is that which would be copied.
-    fn differs_in_mode_only(&self) -> bool {
+    pub(in crate::sync) fn differs_in_mode_only(&self) -> bool {
         let before = self.before.as_ref();
         before.is_some_and(|before| {
             before.is_file()

@@ -99,7 +99,7 @@ fn fill(source: &Dir, target: &Dir, run: &Run, job: &JobCopy) -> Result<Vec<Entr
 }
 
 /// Makes sure that what arrived is the job of its id.
-fn check(target: &Dir, job: &JobCopy) -> Result<(), Fault> {
+pub(super) fn check(target: &Dir, job: &JobCopy) -> Result<(), Fault> {
     let (bytes, _) = target.read_file(Path::new(STATEPOINT_FILE), super::TEXT_BYTES_MAX)?;
     match verify(&job.id, &bytes) {
         Ok(_) => Ok(()),

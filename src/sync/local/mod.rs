@@ -1,9 +1,12 @@
 //! A data space on this machine.
 
+mod adopt;
 mod arrive;
 mod jobs;
 mod list;
 mod trash;
+
+pub(super) use adopt::{has_arrived, read_file};
 
 use super::path::{Place, RelPath};
 use super::side::{

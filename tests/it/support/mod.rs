@@ -8,6 +8,7 @@ pub(crate) mod python;
 pub(crate) mod random;
 pub(crate) mod sge;
 pub(crate) mod slurm;
+pub(crate) mod ssh;
 pub(crate) mod tree;
 
 use std::time::{Duration, Instant};

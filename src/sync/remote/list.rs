@@ -1,0 +1,415 @@
+//! What `find` tells of another machine's files, which is checked in every respect.
+
+use super::super::path::{Place, RelPath};
+use super::super::side::Listing;
+use super::super::tree::{Content, Entry, JobTree, is_incoming, is_temporary};
+use crate::fsx::TimeNs;
+use crate::report::{Problem, harmless};
+use crate::statepoint::JobId;
+use crate::workspace::STATEPOINT_FILE;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+/// Records have so many fields.
+const N_FIELDS: usize = 7;
+
+/// No field is longer.
+const FIELD_BYTES_MAX: usize = 1 << 16;
+
+const SECOND_NS: TimeNs = 1_000_000_000;
+
+/// A text that is not what `find` writes.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("its list of files makes no sense: {0}")]
+pub(super) struct BadList(String);
+
+fn bad(what: impl Into<String>) -> BadList {
+    BadList(what.into())
+}
+
+/// One entry.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Record {
+    /// What it is, in the words of `find` and of our script.
+    pub(super) kind: u8,
+    pub(super) device: u64,
+    pub(super) path: Vec<u8>,
+    /// What it is to us; `None` for what is neither file, link nor directory.
+    pub(super) entry: Option<Entry>,
+    /// The first number, whatever it means.
+    number: u64,
+}
+
+/// Takes records apart that come in pieces.
+#[derive(Debug, Default)]
+pub(super) struct Records {
+    field: Vec<u8>,
+    fields: Vec<Vec<u8>>,
+}
+
+impl Records {
+    /// Takes a piece, and hands on the records that it completes.
+    pub(super) fn push(
+        &mut self,
+        chunk: &[u8],
+        mut found: impl FnMut(Record) -> Result<(), BadList>,
+    ) -> Result<(), BadList> {
+        let mut rest = chunk;
+        while let Some(at) = rest.iter().position(|b| *b == 0) {
+            self.field.extend_from_slice(&rest[..at]);
+            rest = &rest[at + 1..];
+            self.fields.push(std::mem::take(&mut self.field));
+            if self.fields.len() == N_FIELDS {
+                found(Record::new(&self.fields)?)?;
+                self.fields.clear();
+            }
+        }
+        self.field.extend_from_slice(rest);
+        match self.field.len() > FIELD_BYTES_MAX {
+            true => Err(bad("a name does not end")),
+            false => Ok(()),
+        }
+    }
+
+    /// Tells whether nothing is left over.
+    pub(super) fn is_complete(&self) -> bool {
+        self.field.is_empty() && self.fields.is_empty()
+    }
+}
+
+impl Record {
+    fn new(fields: &[Vec<u8>]) -> Result<Self, BadList> {
+        let [kind, number, time, mode, device, path, link] = fields else {
+            return Err(bad("fields are missing"));
+        };
+        let &[kind] = kind.as_slice() else {
+            return Err(bad(format!("`{}` is no kind of file", shown(kind))));
+        };
+        let number = whole(number, 10)?;
+        if kind == b'E' {
+            return Ok(Self {
+                kind,
+                device: 0,
+                path: Vec::new(),
+                entry: None,
+                number,
+            });
+        }
+        let mode = (whole(mode, 8)? & 0o777) as u16;
+        let content = match kind {
+            b'f' | b'P' => Some(Content::File {
+                size_bytes: number,
+                modified: time_ns(time)?,
+            }),
+            b'd' | b'W' | b'!' => Some(Content::Dir),
+            b'l' => Some(Content::Link(link.as_slice().into())),
+            b'p' | b's' | b'b' | b'c' | b'D' => None,
+            _ => return Err(bad(format!("`{}` is no kind of file", shown(&[kind])))),
+        };
+        let mode = if kind == b'l' { 0 } else { mode };
+        Ok(Self {
+            kind,
+            device: whole(device, 10)?,
+            path: path.clone(),
+            entry: content.map(|content| Entry { content, mode }),
+            number,
+        })
+    }
+}
+
+fn shown(bytes: &[u8]) -> String {
+    harmless(String::from_utf8_lossy(bytes))
+}
+
+fn whole(text: &[u8], radix: u32) -> Result<u64, BadList> {
+    let parsed = std::str::from_utf8(text)
+        .ok()
+        .filter(|text| text.bytes().all(|b| b.is_ascii_digit()));
+    let parsed = parsed.and_then(|text| u64::from_str_radix(text, radix).ok());
+    parsed.ok_or_else(|| bad(format!("`{}` is no number", shown(text))))
+}
+
+/// Reads seconds with a fraction.
+pub(super) fn time_ns(text: &[u8]) -> Result<TimeNs, BadList> {
+    let parse = || {
+        let text = std::str::from_utf8(text).ok()?;
+        let (is_negative, digits) = match text.strip_prefix('-') {
+            Some(digits) => (true, digits),
+            None => (false, text),
+        };
+        let (seconds, fraction) = digits.split_once('.').unwrap_or((digits, ""));
+        if !seconds
+            .bytes()
+            .chain(fraction.bytes())
+            .all(|b| b.is_ascii_digit())
+        {
+            return None;
+        }
+        let fraction: TimeNs = format!("{fraction:0<9}").get(..9)?.parse().ok()?;
+        let ns = seconds
+            .parse::<TimeNs>()
+            .ok()?
+            .checked_mul(SECOND_NS)?
+            .checked_add(fraction)?;
+        Some(if is_negative { -ns } else { ns })
+    };
+    parse().ok_or_else(|| bad(format!("`{}` is no time", shown(text))))
+}
+
+/// A listing that grows.
+#[derive(Debug)]
+pub(super) struct Lister<'a> {
+    root: &'a Path,
+    records: Records,
+    jobs: BTreeMap<JobId, Vec<(RelPath, Entry)>>,
+    /// Jobs that are left out.
+    out: BTreeSet<JobId>,
+    listing: Listing,
+    device: u64,
+    /// The exit code of `find`.
+    end: Option<u64>,
+}
+
+impl<'a> Lister<'a> {
+    /// Lists a project, whose path is for messages.
+    pub(super) fn new(root: &'a Path) -> Self {
+        Self {
+            root,
+            records: Records::default(),
+            jobs: BTreeMap::new(),
+            out: BTreeSet::new(),
+            listing: Listing::default(),
+            device: 0,
+            end: None,
+        }
+    }
+
+    pub(super) fn push(&mut self, chunk: &[u8]) -> Result<(), BadList> {
+        let mut records = std::mem::take(&mut self.records);
+        let pushed = records.push(chunk, |record| self.add(record));
+        self.records = records;
+        pushed
+    }
+
+    fn add(&mut self, record: Record) -> Result<(), BadList> {
+        if self.end.is_some() {
+            return Err(bad("it goes on after its end"));
+        }
+        match record.kind {
+            b'E' => self.end = Some(record.number),
+            b'P' => self.listing.tree.document = record.entry,
+            b'W' => {
+                self.listing.has_workspace = true;
+                self.device = record.device;
+            }
+            _ if !self.listing.has_workspace => return Err(bad("it has files of no workspace")),
+            _ => self.add_below(record)?,
+        }
+        Ok(())
+    }
+
+    fn add_below(&mut self, record: Record) -> Result<(), BadList> {
+        let (id, path) = match record.path.iter().position(|b| *b == b'/') {
+            Some(at) => (&record.path[..at], Some(&record.path[at + 1..])),
+            None => (&record.path[..], None),
+        };
+        let id = std::str::from_utf8(id)
+            .ok()
+            .and_then(|id| id.parse::<JobId>().ok());
+        let Some(id) = id else {
+            return Err(bad(format!(
+                "`{}` is no file of a job",
+                shown(&record.path)
+            )));
+        };
+        let Some(path) = path else {
+            match (record.kind, record.device == self.device) {
+                (b'd', true) => drop(self.jobs.entry(id).or_default()),
+                (b'd', false) => self.leave_out(id, "another file system is mounted there"),
+                (b'!', _) => self.leave_out(id, "its directory cannot be read"),
+                _ => self.leave_out(id, "a link or a file, not a directory"),
+            }
+            return Ok(());
+        };
+        let Ok(path) = RelPath::new(path) else {
+            return Err(bad(format!(
+                "`{}` is no name of a file in a job",
+                shown(&record.path)
+            )));
+        };
+        if record.kind == b'!' {
+            self.leave_out(id, &format!("`{}` cannot be read", harmless(&path)));
+            return Ok(());
+        }
+        if path.as_bytes().split(|b| *b == b'/').any(is_temporary) {
+            if is_incoming(path.file_name()) && record.kind == b'f' {
+                self.listing.leftovers.push(Place::of_job(id, path));
+            }
+            return Ok(());
+        }
+        let is_mount = record.device != self.device;
+        let Some(entry) = record.entry.filter(|_| !is_mount) else {
+            let why = match is_mount {
+                true => "another file system is mounted there",
+                false => "no file, link or directory",
+            };
+            let what = format!("`{}` is not synced: {why}", harmless(&path));
+            self.name(id, &what);
+            return Ok(());
+        };
+        self.jobs.entry(id).or_default().push((path, entry));
+        Ok(())
+    }
+
+    fn leave_out(&mut self, id: JobId, why: &str) {
+        self.name(id, &format!("not synced: {why}"));
+        self.out.insert(id);
+    }
+
+    fn name(&mut self, id: JobId, reason: &str) {
+        self.listing.problems.push(Problem {
+            subject: id.to_string(),
+            path: self.root.join("workspace").join(id.to_string()),
+            reason: reason.to_owned(),
+            hint: None,
+        });
+    }
+
+    /// Checks the whole; what `find` complained of is part of that.
+    pub(super) fn finish(mut self, complaint: &str) -> Result<Listing, BadList> {
+        if self.end.is_none() || !self.records.is_complete() {
+            return Err(bad("it does not end"));
+        }
+        // Files that are gone since are no problem, and directories that cannot be read were named.
+        let is_fine = |line: &&str| {
+            line.ends_with("No such file or directory") || line.ends_with("Permission denied")
+        };
+        let mut lines = complaint.lines().filter(|line| line.starts_with("find: "));
+        if let Some(line) = lines.find(|line| !is_fine(line)) {
+            return Err(bad(shown(line.as_bytes())));
+        }
+        let statepoint = RelPath::of(STATEPOINT_FILE);
+        for (id, mut entries) in std::mem::take(&mut self.jobs) {
+            entries.sort_unstable_by(|a, b| a.0.cmp(&b.0));
+            if entries.windows(2).any(|pair| pair[0].0 == pair[1].0) {
+                return Err(bad(format!("a file of {id} is there twice")));
+            }
+            let job = JobTree { id, entries };
+            if self.out.contains(&id) {
+                continue;
+            }
+            match job.get(&statepoint).is_some_and(Entry::is_file) {
+                true => self.listing.tree.jobs.push(job),
+                false => self.name(id, "not synced: it has no state point file"),
+            }
+        }
+        self.listing.problems.sort();
+        Ok(self.listing)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ID: &str = "42b7b4f2921788ea14dac5566e6f06d0";
+
+    fn list(records: &[[&str; N_FIELDS]]) -> Result<Listing, BadList> {
+        let text: String = records
+            .iter()
+            .flatten()
+            .map(|field| format!("{field}\0"))
+            .collect();
+        let mut lister = Lister::new(Path::new("/p"));
+        for chunk in text.as_bytes().chunks(7) {
+            lister.push(chunk)?;
+        }
+        lister.finish("")
+    }
+
+    const WORKSPACE: [&str; N_FIELDS] = ["W", "4096", "0", "755", "7", "", ""];
+    const END: [&str; N_FIELDS] = ["E", "0", "", "", "", "", ""];
+
+    #[test]
+    fn files_are_read_as_they_come() {
+        let file = |path| ["f", "12", "1700000000.5000000000", "640", "7", path, ""];
+        let (dir, statepoint) = (ID.to_owned(), format!("{ID}/signac_statepoint.json"));
+        let (link, odd) = (format!("{ID}/-l"), format!("{ID}/a\nb/c"));
+        let listing = list(&[
+            WORKSPACE,
+            ["d", "1", "1.0", "755", "7", &dir, ""],
+            ["l", "3", "1.0", "777", "7", &link, "../../x"],
+            file(&odd),
+            file(&statepoint),
+            END,
+        ]);
+        let listing = listing.expect("sound");
+        let job = &listing.tree.jobs[0];
+        let names: Vec<_> = job
+            .entries
+            .iter()
+            .map(|(path, _)| path.to_string())
+            .collect();
+        assert_eq!(names, ["-l", "a\nb/c", "signac_statepoint.json"]);
+        assert_eq!(
+            job.entries[0].1.content,
+            Content::Link(b"../../x".as_slice().into())
+        );
+        assert_eq!(job.entries[1].1.modified(), Some(1_700_000_000_500_000_000));
+        assert_eq!(job.entries[1].1.mode, 0o640);
+        assert!(listing.has_workspace && listing.problems.is_empty());
+    }
+
+    #[test]
+    fn names_that_lead_out_are_refused() {
+        for name in [
+            "/etc/passwd",
+            "../x",
+            "..",
+            "",
+            &format!("{ID}/../x"),
+            &format!("{ID}//x"),
+            "a/b",
+        ] {
+            let record = ["f", "12", "1.0", "640", "7", name, ""];
+            assert!(list(&[WORKSPACE, record, END]).is_err(), "{name}");
+        }
+    }
+
+    #[test]
+    fn what_find_never_writes_is_refused() {
+        let path = format!("{ID}/x");
+        let file = |size, time, mode| ["f", size, time, mode, "7", &path, ""];
+        for records in [
+            vec![WORKSPACE],
+            vec![END, END],
+            vec![file("1", "1.0", "644"), END],
+            vec![WORKSPACE, file("-1", "1.0", "644"), END],
+            vec![WORKSPACE, file("1", "x", "644"), END],
+            vec![WORKSPACE, file("1", "1.0", "9"), END],
+            vec![
+                WORKSPACE,
+                file("1", "1.0", "644"),
+                file("1", "1.0", "644"),
+                END,
+            ],
+        ] {
+            assert!(list(&records).is_err(), "{records:?}");
+        }
+        let none = list(&[END]).expect("no workspace");
+        assert!(!none.has_workspace);
+    }
+
+    #[test]
+    fn times_are_read() {
+        for (text, ns) in [
+            ("0.0", 0),
+            ("1.5", 1_500_000_000),
+            ("12.0000000019", 12_000_000_001),
+            ("-1.5", -1_500_000_000),
+        ] {
+            assert_eq!(time_ns(text.as_bytes()), Ok(ns));
+        }
+        assert!(time_ns(b"99999999999999999999.0").is_err() && time_ns(b"1.x").is_err());
+    }
+}

@@ -1,0 +1,616 @@
+//! A data space on another machine, reached by `ssh`. Nothing of ours needs to be there.
+
+mod address;
+mod list;
+mod rsync;
+mod script;
+mod transfer;
+
+pub use address::{Address, BadAddress};
+
+use super::path::{Place, RelPath};
+use super::side::{
+    Done, FileDigest, FoundText, Listing, NewText, Outcome, Removal, Run, Side, SyncError,
+};
+use super::tree::{Content, Entry, INCOMING_SUFFIX};
+use crate::exec::{Answer, Connection, SshError, SshOptions, quoted_bytes};
+use crate::fsx;
+use crate::report::{Event, Observer, with_causes};
+use crate::statepoint::JobId;
+use crate::workflow::FLOW_FILE;
+use list::{BadList, Lister, Records};
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::ffi::{OsStr, OsString};
+use std::io::{self, Write};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+use uuid::Uuid;
+
+/// A command that says nothing for so long is given up.
+const SILENCE_MAX: Duration = Duration::from_secs(300);
+
+/// So many files are written by one command.
+const TEXTS_AT_ONCE: usize = 500;
+
+/// Jobs and files arrive here, below the workspace; no job has that name.
+const ARRIVING: &str = ".sweepfs-arriving";
+
+/// What is said of a file that is not as it was listed.
+const CHANGED: &str = "it has changed meanwhile";
+
+/// How a remote is reached.
+#[derive(Clone, Debug, Default)]
+pub struct RemoteOptions {
+    /// What `ssh` calls the machine.
+    pub host: String,
+    /// The project's directory there; relative to the home directory.
+    pub path: String,
+    /// Its name in messages.
+    pub name: String,
+    /// The local program `ssh` and its first arguments; empty is `ssh`.
+    pub ssh: Vec<OsString>,
+    /// The program `rsync` there; `None` is `rsync`.
+    pub rsync: Option<String>,
+    /// What `rsync` may send at most, in its words: `10m` is 10 MiB a second.
+    pub bandwidth: Option<String>,
+    /// Whether `rsync` compresses what it sends.
+    pub compress: bool,
+    /// A directory that only we may enter, for the socket of the connection.
+    pub runtime_dir: PathBuf,
+    /// Whether there is a user who can be asked for a password.
+    pub can_ask: bool,
+}
+
+/// What is known of the machine of a remote.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RemoteFacts {
+    /// The version of `rsync`; empty if it is missing.
+    pub rsync: String,
+    /// The version of `sweepfs`; empty if it is missing.
+    pub sweepfs: String,
+    /// Whether jobs may be added.
+    pub is_writable: bool,
+    /// How many jobs there are.
+    pub n_jobs: u64,
+}
+
+/// A data space on another machine.
+#[derive(Debug)]
+pub struct RemoteSide {
+    connection: Connection,
+    options: RemoteOptions,
+    /// The project's directory.
+    root: OsString,
+    trash: OsString,
+}
+
+impl RemoteSide {
+    /// Connects, and finds the project.
+    ///
+    /// # Errors
+    ///
+    /// Fails if there is no connection, no project, or not what is needed to list files.
+    pub fn open(options: RemoteOptions) -> Result<Self, SyncError> {
+        let connection = Self::connect(&options)?;
+        let root = directory(&options.path);
+        let answer = connection.ask(script::PROBE, &[&root]).map_err(failed)?;
+        let mut fields = answer.output.split(|b| *b == 0);
+        let mut field = || fields.next().unwrap_or_default();
+        let missing = |message: String, hint: String| SyncError::Failed {
+            message,
+            hint: Some(hint),
+        };
+        let (host, path) = (&options.host, &options.path);
+        match field() {
+            b"ok" => {}
+            b"directory" => {
+                let hint = format!("`sweepfs remote add --create NAME {host}:{path}` makes it");
+                return Err(missing(
+                    format!("there is no directory `{path}` on `{host}`"),
+                    hint,
+                ));
+            }
+            b"project" => {
+                let hint = format!("`sweepfs remote add --create NAME {host}:{path}` makes it one");
+                return Err(missing(
+                    format!("`{host}:{path}` is no signac project"),
+                    hint,
+                ));
+            }
+            b"find" => {
+                let hint =
+                    "install GNU findutils and coreutils there, in front of others in `PATH`";
+                let message = format!("`{host}` lists no files: its `find` or `stat` is not GNU's");
+                return Err(missing(message, hint.to_owned()));
+            }
+            _ => return Err(failed(connection.failed(&answer))),
+        }
+        let (root, trash) = (OsStr::from_bytes(field()), OsStr::from_bytes(field()));
+        if root.is_empty() || trash.is_empty() {
+            return Err(failed(connection.failed(&answer)));
+        }
+        Ok(Self {
+            root: root.to_owned(),
+            trash: trash.to_owned(),
+            connection,
+            options,
+        })
+    }
+
+    /// Makes the project there, unless it is one.
+    ///
+    /// # Errors
+    ///
+    /// Fails if there is no connection, or the directory cannot be made.
+    pub fn create(options: &RemoteOptions) -> Result<(), SyncError> {
+        let connection = Self::connect(options)?;
+        let answer = connection.ask(script::CREATE, &[&directory(&options.path)]);
+        match answer.map_err(failed)? {
+            answer if answer.code == 0 => Ok(()),
+            answer => Err(failed(connection.failed(&answer))),
+        }
+    }
+
+    fn connect(options: &RemoteOptions) -> Result<Connection, SyncError> {
+        fsx::create_private_dir_all(&options.runtime_dir)?;
+        Connection::open(SshOptions {
+            program: options.ssh.clone(),
+            host: options.host.clone(),
+            dir: options.runtime_dir.clone(),
+            can_ask: options.can_ask,
+            silence_max: SILENCE_MAX,
+        })
+        .map_err(failed)
+    }
+
+    /// Returns the project's directory there.
+    pub fn root(&self) -> &Path {
+        Path::new(&self.root)
+    }
+
+    /// Asks what is there.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the connection does, or the answer makes no sense.
+    pub fn facts(&self) -> Result<RemoteFacts, SyncError> {
+        let rsync = OsStr::new(self.options.rsync.as_deref().unwrap_or("rsync"));
+        let answer = self.ask(script::FACTS, &[rsync])?;
+        let fields = answer.output.split(|b| *b == 0);
+        let fields: Vec<_> = fields.map(String::from_utf8_lossy).collect();
+        let [rsync, sweepfs, is_writable, n_jobs, ..] = fields.as_slice() else {
+            return Err(failed(self.connection.failed(&answer)));
+        };
+        let version = |line: &str, before: &str| {
+            let after = line.trim_start().strip_prefix(before).map(str::trim_start);
+            let words = after.unwrap_or_default().split_whitespace();
+            words.take(1).collect::<String>()
+        };
+        Ok(RemoteFacts {
+            rsync: version(rsync, "rsync  version"),
+            sweepfs: version(sweepfs, "sweepfs"),
+            is_writable: is_writable == "yes",
+            n_jobs: n_jobs.trim().parse().unwrap_or_default(),
+        })
+    }
+
+    /// Runs a program in the project's directory, without input; returns its exit code, what it
+    /// printed, and what it said on its error output.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the connection does.
+    pub fn run(&self, program: &str, args: &[&str]) -> Result<Answer, SyncError> {
+        let words = args.iter().map(OsStr::new);
+        let words: Vec<_> = [self.root.as_os_str(), OsStr::new(program)]
+            .into_iter()
+            .chain(words)
+            .collect();
+        let script = "cd -- \"$1\" || exit\nshift\nexec \"$@\" </dev/null";
+        self.connection.ask(script, &words).map_err(failed)
+    }
+
+    /// Runs a script in the project's directory.
+    fn ask(&self, script: &str, args: &[&OsStr]) -> Result<Answer, SyncError> {
+        self.ask_with(script, args, |_| Ok(()))
+    }
+
+    fn ask_with(
+        &self,
+        script: &str,
+        args: &[&OsStr],
+        write: impl FnOnce(&mut dyn Write) -> io::Result<()> + Send,
+    ) -> Result<Answer, SyncError> {
+        let args = [&[self.root.as_os_str()], args].concat();
+        let answer = self.connection.ask_with(script, &args, write);
+        match answer.map_err(failed)? {
+            answer if answer.code == 0 => Ok(answer),
+            answer => Err(failed(self.connection.failed(&answer))),
+        }
+    }
+
+    /// Runs a script with names as its standard input, each with a NUL behind it.
+    fn ask_of<'n>(
+        &self,
+        script: &str,
+        args: &[&OsStr],
+        names: impl IntoIterator<Item = &'n [u8]> + Send,
+    ) -> Result<Answer, SyncError> {
+        self.ask_with(script, args, |input| {
+            for name in names {
+                input.write_all(name)?;
+                input.write_all(b"\0")?;
+            }
+            Ok(())
+        })
+    }
+
+    /// Says what is at some names below the project's directory, and below them up to a depth.
+    fn examine(
+        &self,
+        names: &[Vec<u8>],
+        depth: usize,
+    ) -> Result<HashMap<Vec<u8>, Entry>, SyncError> {
+        let mut found = HashMap::new();
+        if names.is_empty() {
+            return Ok(found);
+        }
+        let depth = depth.to_string();
+        let names = names.iter().map(Vec::as_slice);
+        let answer = self.ask_of(script::EXAMINE, &[OsStr::new(&depth)], names)?;
+        let mut records = Records::default();
+        let pushed = records.push(&answer.output, |record| {
+            if let Some(entry) = record.entry {
+                found.insert(record.path, entry);
+            }
+            Ok(())
+        });
+        pushed.map_err(|error| self.nonsense(&error))?;
+        Ok(found)
+    }
+
+    fn nonsense(&self, error: &BadList) -> SyncError {
+        SyncError::Failed {
+            message: format!("cannot believe `{}`: {error}", self.options.host),
+            hint: None,
+        }
+    }
+
+    /// Runs a script that answers for each of some items, `N` texts each, and hands on its answers.
+    fn for_items(
+        &self,
+        run: &Run,
+        script: &str,
+        items: &[Vec<Vec<u8>>],
+        done: &Done<'_>,
+    ) -> Result<(), SyncError> {
+        let Some(n_texts) = items.first().map(Vec::len) else {
+            return Ok(());
+        };
+        let at_once = (n_texts * TEXTS_AT_ONCE).to_string();
+        // What is before the items stands in the script as its first two arguments.
+        let script = [script::PRELUDE, "shift 2\n", script].concat();
+        let trash = self.trash_of(run);
+        let args = [&trash, OsStr::new(&at_once), OsStr::new(&script)];
+        let texts = items.iter().flatten().map(Vec::as_slice);
+        let answer = self.ask_of(script::WITH_ITEMS, &args, texts)?;
+        let why = answer
+            .complaint
+            .lines()
+            .next_back()
+            .unwrap_or("no answer")
+            .to_owned();
+        self.take(&answer.output, items.len(), 0, &why, done)
+    }
+
+    /// Reads answers: of each item its number, from `first`, and what came of it.
+    fn take(
+        &self,
+        output: &[u8],
+        n_items: usize,
+        first: usize,
+        why_missing: &str,
+        done: &Done<'_>,
+    ) -> Result<(), SyncError> {
+        let mut is_done = vec![false; n_items];
+        let fields: Vec<_> = output.split(|b| *b == 0).collect();
+        for pair in fields.chunks_exact(2) {
+            let at = std::str::from_utf8(pair[0])
+                .ok()
+                .and_then(|at| at.parse::<usize>().ok());
+            let place = at.and_then(|at| is_done.get_mut(at.checked_sub(first)?));
+            match (at, place) {
+                (Some(at), Some(is_done)) if !*is_done => {
+                    *is_done = true;
+                    done(at, outcome(&String::from_utf8_lossy(pair[1])));
+                }
+                _ => {
+                    return Err(SyncError::Failed {
+                        message: format!("`{}` answers what nobody asked", self.options.host),
+                        hint: None,
+                    });
+                }
+            }
+        }
+        for (at, _) in is_done.iter().enumerate().filter(|(_, is_done)| !**is_done) {
+            done(first + at, Err(why_missing.to_owned()));
+        }
+        Ok(())
+    }
+
+    fn trash_of(&self, run: &Run) -> OsString {
+        Path::new(&self.trash).join(&run.id).into_os_string()
+    }
+}
+
+/// Returns a directory as `cd` takes it, whatever its name.
+fn directory(path: &str) -> OsString {
+    match path {
+        path if path.starts_with('/') => path.into(),
+        path => format!("./{path}").into(),
+    }
+}
+
+fn failed(error: SshError) -> SyncError {
+    SyncError::Failed {
+        message: with_causes(&error),
+        hint: error.hint(),
+    }
+}
+
+/// Reads what a script answers for an item.
+fn outcome(text: &str) -> Outcome {
+    let mut words = text.splitn(2, ' ');
+    match (
+        words.next().unwrap_or_default(),
+        words.next().unwrap_or_default(),
+    ) {
+        ("ok", facts) => match file_entry(facts) {
+            Some(entry) => Ok(Some(entry)),
+            None => Err("it is gone again".to_owned()),
+        },
+        ("gone" | "left", _) => Ok(None),
+        ("changed", _) => Err(CHANGED.to_owned()),
+        (_, why) if !why.is_empty() => Err(why.to_owned()),
+        _ => Err("it failed".to_owned()),
+    }
+}
+
+/// Reads size, time and permissions of a file.
+fn file_entry(text: &str) -> Option<Entry> {
+    let mut words = text.split(' ');
+    let content = Content::File {
+        size_bytes: words.next()?.parse().ok()?,
+        modified: list::time_ns(words.next()?.as_bytes()).ok()?,
+    };
+    let mode = u16::from_str_radix(words.next()?, 8).ok()? & 0o777;
+    Some(Entry { content, mode })
+}
+
+/// Writes what must be there, as the scripts' `state` does.
+fn state(entry: Option<&Entry>) -> Vec<u8> {
+    match entry.map(|entry| &entry.content) {
+        None => b"-".to_vec(),
+        Some(Content::Dir) => b"d".to_vec(),
+        Some(Content::Link(text)) => [b"l ", &**text, b"x"].concat(),
+        Some(Content::File {
+            size_bytes,
+            modified,
+        }) => format!("f {size_bytes} {}", seconds(*modified)).into_bytes(),
+    }
+}
+
+fn seconds(ns: fsx::TimeNs) -> String {
+    let (sign, ns) = if ns < 0 { ("-", -ns) } else { ("", ns) };
+    format!("{sign}{}.{:09}", ns / 1_000_000_000, ns % 1_000_000_000)
+}
+
+/// Returns a name below the project's directory, which never begins with a dash or a dot.
+fn name_of(place: &Place) -> Vec<u8> {
+    place.below_project().as_bytes().to_vec()
+}
+
+impl Side for RemoteSide {
+    fn name(&self) -> &str {
+        &self.options.name
+    }
+
+    fn list(&self, observer: &dyn Observer) -> Result<Listing, SyncError> {
+        let lister = RefCell::new(Lister::new(self.root()));
+        let what = "listing jobs there";
+        observer.event(Event::Progress {
+            what,
+            done: 0,
+            total: 0,
+        });
+        let mut fault = None;
+        let answer = self.connection.stream(
+            script::LIST,
+            &[&self.root],
+            |_| Ok(()),
+            |chunk| {
+                lister.borrow_mut().push(chunk).map_err(|error| {
+                    fault = Some(error);
+                    io::ErrorKind::InvalidData.into()
+                })
+            },
+        );
+        observer.event(Event::Finished);
+        if let Some(fault) = fault {
+            return Err(self.nonsense(&fault));
+        }
+        let answer = answer.map_err(failed)?;
+        if answer.code != 0 {
+            return Err(failed(self.connection.failed(&answer)));
+        }
+        let listing = lister.into_inner().finish(&answer.complaint);
+        listing.map_err(|error| self.nonsense(&error))
+    }
+
+    fn read_many(&self, places: &[Place]) -> Result<Vec<FoundText>, SyncError> {
+        self.fetch_texts(places)
+    }
+
+    fn digests(&self, places: &[Place]) -> Result<Vec<Option<FileDigest>>, SyncError> {
+        if places.is_empty() {
+            return Ok(Vec::new());
+        }
+        let names: Vec<_> = places.iter().map(name_of).collect();
+        let answer = self.ask_of(script::DIGESTS, &[], names.iter().map(Vec::as_slice))?;
+        let mut found = HashMap::new();
+        for line in answer.output.split(|b| *b == 0) {
+            // Two spaces, or a space and a star, are between.
+            if let (Some(digest), Some(name)) = (line.get(..32), line.get(34..)) {
+                let digest = std::str::from_utf8(digest).ok();
+                let digest = digest.and_then(|hex| u128::from_str_radix(hex, 16).ok());
+                found.extend(digest.map(|digest| (name, digest.to_be_bytes())));
+            }
+        }
+        Ok(names
+            .iter()
+            .map(|name| found.get(name.as_slice()).copied())
+            .collect())
+    }
+
+    fn write_many(&self, run: &Run, texts: &[NewText], done: &Done<'_>) -> Result<(), SyncError> {
+        for (n, chunk) in texts.chunks(TEXTS_AT_ONCE).enumerate() {
+            let first = n * TEXTS_AT_ONCE;
+            let mut script = [script::PRELUDE, script::WRITE].concat().into_bytes();
+            for (at, text) in chunk.iter().enumerate() {
+                script.extend_from_slice(b"w");
+                for word in words_to_write(first + at, text) {
+                    script.push(b' ');
+                    script.extend(quoted_bytes(OsStr::from_bytes(&word)));
+                }
+                script.push(b'\n');
+            }
+            script.extend_from_slice(b":\n");
+            let trash = self.trash_of(run);
+            let answer = self
+                .connection
+                .ask_with(&script, &[&self.root, &trash], |input| {
+                    chunk
+                        .iter()
+                        .try_for_each(|text| input.write_all(&text.bytes))
+                });
+            let answer = answer.map_err(failed)?;
+            let why = answer
+                .complaint
+                .lines()
+                .next_back()
+                .unwrap_or("not written")
+                .to_owned();
+            self.take(&answer.output, chunk.len(), first, &why, done)?;
+        }
+        Ok(())
+    }
+
+    fn remove_many(
+        &self,
+        run: &Run,
+        removals: &[Removal],
+        done: &Done<'_>,
+    ) -> Result<(), SyncError> {
+        // What is in a directory goes before it.
+        let mut order: Vec<_> = removals.iter().enumerate().collect();
+        order.sort_by_key(|(at, removal)| (removal.before.is_dir(), std::cmp::Reverse(*at)));
+        let items: Vec<_> = order
+            .iter()
+            .map(|(at, removal)| item(*at, removal))
+            .collect();
+        self.for_items(run, script::REMOVE, &items, done)
+    }
+
+    fn remove_jobs(&self, run: &Run, jobs: &[JobId], done: &Done<'_>) -> Result<(), SyncError> {
+        if jobs.is_empty() {
+            return Ok(());
+        }
+        let names: Vec<_> = jobs.iter().map(|id| id.to_string().into_bytes()).collect();
+        let answer = self.ask_of(
+            script::REMOVE_JOBS,
+            &[&self.trash_of(run)],
+            names.iter().map(Vec::as_slice),
+        )?;
+        let gone: Vec<_> = answer.output.split(|b| *b == 0).collect();
+        for (at, name) in names.iter().enumerate() {
+            done(
+                at,
+                match gone.contains(&name.as_slice()) {
+                    true => Ok(None),
+                    false => Err(last_line(&answer.complaint, "it is still there")),
+                },
+            );
+        }
+        Ok(())
+    }
+
+    fn rename_many(
+        &self,
+        run: &Run,
+        renames: &[(Removal, RelPath)],
+        done: &Done<'_>,
+    ) -> Result<(), SyncError> {
+        let with_new = |(at, (from, to)): (usize, &(Removal, RelPath))| {
+            let to = Place {
+                job: from.place.job,
+                path: to.clone(),
+            };
+            let mut item = item(at, from);
+            item.push(name_of(&to));
+            item
+        };
+        let items: Vec<_> = renames.iter().enumerate().map(with_new).collect();
+        self.for_items(run, script::RENAME, &items, done)
+    }
+
+    fn clean(&self, leftovers: &[Place]) -> Result<(), SyncError> {
+        let names: Vec<_> = leftovers.iter().map(name_of).collect();
+        let names = names.iter().map(Vec::as_slice);
+        match leftovers.is_empty() {
+            // What had not arrived goes on from there.
+            true => Ok(()),
+            false => self.ask_of(script::CLEAN, &[], names).map(drop),
+        }
+    }
+
+    fn settle(&self, _: &Run) {
+        let _ = self.ask(script::EXPIRE, &[OsStr::new(ARRIVING), &self.trash]);
+    }
+}
+
+fn last_line(complaint: &str, usual: &str) -> String {
+    complaint.lines().next_back().unwrap_or(usual).to_owned()
+}
+
+/// The texts of an item for the scripts: its number, its name, what must be there.
+fn item(at: usize, removal: &Removal) -> Vec<Vec<u8>> {
+    vec![
+        at.to_string().into_bytes(),
+        name_of(&removal.place),
+        state(Some(&removal.before)),
+    ]
+}
+
+fn words_to_write(at: usize, text: &NewText) -> [Vec<u8>; 7] {
+    let name = name_of(&text.place);
+    let parent = name.iter().rposition(|b| *b == b'/').map_or(0, |at| at + 1);
+    let temporary = format!("._{}{INCOMING_SUFFIX}", Uuid::new_v4());
+    let lock = match text.place.job {
+        Some(id) if text.place.path.as_bytes() == FLOW_FILE.as_bytes() => {
+            let id = id.to_string();
+            format!(".sweepfs/locks/{}", &id[id.len() - 2..])
+        }
+        _ => String::new(),
+    };
+    [
+        at.to_string().into_bytes(),
+        name.clone(),
+        text.bytes.len().to_string().into_bytes(),
+        text.modified.map(seconds).unwrap_or_default().into_bytes(),
+        state(text.before.as_ref()),
+        lock.into_bytes(),
+        [&name[..parent], temporary.as_bytes()].concat(),
+    ]
+}

@@ -1,0 +1,238 @@
+//! What is run on the other machine: scripts for any `sh`, with the tools of GNU.
+//!
+//! All begin in the project's directory there, `$1`. What they answer is texts that end in NUL.
+
+/// How `find` tells of an entry, after what it is: size, time, permissions, device, name, link text.
+macro_rules! facts {
+    () => {
+        r"\0%s\0%T@\0%m\0%D\0%P\0%l\0"
+    };
+}
+
+/// The name of a job's directory.
+macro_rules! id {
+    () => {
+        "[0-9a-f][0-9a-f][0-9a-f][0-9a-f][0-9a-f][0-9a-f][0-9a-f][0-9a-f]\
+[0-9a-f][0-9a-f][0-9a-f][0-9a-f][0-9a-f][0-9a-f][0-9a-f][0-9a-f]\
+[0-9a-f][0-9a-f][0-9a-f][0-9a-f][0-9a-f][0-9a-f][0-9a-f][0-9a-f]\
+[0-9a-f][0-9a-f][0-9a-f][0-9a-f][0-9a-f][0-9a-f][0-9a-f][0-9a-f]"
+    };
+}
+
+/// Finds the project. Answers `ok`, its physical path, and where its trash is: on the file system of
+/// the jobs, so that moving there never copies. Or the word for what is missing.
+pub(super) const PROBE: &str = r#"cd -- "$1" 2>/dev/null || { printf 'directory\0'; exit 0; }
+[ -f .signac/config ] || { printf 'project\0'; exit 0; }
+case $(find --version 2>/dev/null) in *GNU*) ;; *) printf 'find\0'; exit 0 ;; esac
+case $(stat --version 2>/dev/null) in *GNU*) ;; *) printf 'find\0'; exit 0 ;; esac
+root=$(pwd -P && printf x)
+root=${root%??}
+trash=$root/.sweepfs/trash
+if [ -d workspace ] && [ "$(stat -c %d .)" != "$(stat -L -c %d workspace)" ]; then
+  trash=$root/workspace/.sweepfs-trash
+fi
+printf 'ok\0%s\0%s\0' "$root" "$trash"
+"#;
+
+/// Says what is there: the version of `rsync`, that of `sweepfs`, whether the jobs can be changed,
+/// and how many there are.
+pub(super) const FACTS: &str = concat!(
+    r#"cd -- "$1" || exit
+"$2" --version 2>/dev/null | { read -r line; printf '%s\0' "$line"; }
+sweepfs --version 2>/dev/null | { read -r line; printf '%s\0' "$line"; }
+[ -d workspace ] && dir=workspace || dir=.
+[ -w "$dir" ] && printf 'yes\0' || printf 'no\0'
+find -H workspace -mindepth 1 -maxdepth 1 -type d -name '"#,
+    id!(),
+    r#"' -printf x 2>/dev/null | wc -c | tr -d ' \n'
+printf '\0'
+"#
+);
+
+/// Makes a project where there is none.
+pub(super) const CREATE: &str = r#"mkdir -p -- "$1/.signac" && cd -- "$1" || exit
+[ -f .signac/config ] || echo 'schema_version = 2' >.signac/config
+"#;
+
+/// Lists the project. The last record says how `find` ended.
+pub(super) const LIST: &str = concat!(
+    r#"cd -- "$1" || exit
+find . -maxdepth 1 -name signac_project_document.json -type f -printf 'P"#,
+    facts!(),
+    r#"'
+[ -d workspace ] || { printf 'E\0%s\0\0\0\0\0\0' 0; exit 0; }
+find -H workspace -maxdepth 0 -printf 'W"#,
+    facts!(),
+    r#"'
+find -H workspace -xdev -mindepth 1 \( -path 'workspace/*/*' -o -name '"#,
+    id!(),
+    r#"' -o -prune -false \) \( -type d \( ! -readable -o ! -executable \) -printf '!"#,
+    facts!(),
+    r#"' -o -printf '%y"#,
+    facts!(),
+    r#"' \)
+printf 'E\0%s\0\0\0\0\0\0' $?
+"#
+);
+
+/// Says what is at each of the names on the standard input, or below it; nothing if there is nothing.
+pub(super) const EXAMINE: &str = concat!(
+    r#"cd -- "$1" || exit
+depth=$2
+export depth
+xargs -0 -r sh -c 'exec find "$@" -maxdepth "$depth" -printf "%y"#,
+    r"\\0%s\\0%T@\\0%m\\0%D\\0%p\\0%l\\0",
+    r#""' sh 2>/dev/null
+:
+"#
+);
+
+/// Prints the MD5 of each of the names on the standard input, and the name.
+pub(super) const DIGESTS: &str = r#"cd -- "$1" || exit
+xargs -0 -r md5sum -z -- 2>/dev/null
+:
+"#;
+
+/// What the scripts that change something share.
+pub(super) const PRELUDE: &str = r#"cd -- "$1" || exit
+trash=$2
+answer() { printf '%s\0%s\0' "$1" "$2"; }
+# No link is on the way to a file.
+is_plain() {
+  p=$1
+  while q=$p; p=${p%/*}; [ "$p" != "$q" ] && [ "$p" != workspace ]; do
+    [ ! -L "$p" ] || return 1
+  done
+}
+state() {
+  if [ -L "$1" ]; then printf 'l '; readlink -n -- "$1"; printf x
+  elif [ -f "$1" ]; then stat -c 'f %s %.9Y' -- "$1"
+  elif [ -d "$1" ]; then printf d
+  elif [ -e "$1" ]; then printf o
+  else printf -- -
+  fi
+}
+now() { stat -c 'ok %s %.9Y %a' -- "$1"; }
+# Finds a free name in the trash.
+bin() {
+  to=$trash/$1
+  [ -d "${to%/*}" ] || mkdir -p -- "${to%/*}" || return
+  i=1
+  while [ -e "$to" ] || [ -L "$to" ]; do i=$((i + 1)); to=$trash/$1~$i; done
+}
+"#;
+
+/// Writes one file whose content comes by the standard input: its number, name, size, time, what
+/// must be in its place, its lock, a temporary name.
+pub(super) const WRITE: &str = r#"
+lose() { rm -f -- "$temporary"; answer "$1" "$2"; }
+w() {
+  file=$2 temporary=$7
+  if ! is_plain "$file" || ! [ -d "${file%"${file##*/}"}." ]; then
+    head -c "$3" >/dev/null
+    answer "$1" changed
+    return
+  fi
+  why=$(head -c "$3" 2>&1 >"$temporary") || { lose "$1" "error ${why##*: }"; exit 0; }
+  [ "$(stat -c %s -- "$temporary")" = "$3" ] || { rm -f -- "$temporary"; exit 0; }
+  [ -z "$4" ] || touch -d "@$4" -- "$temporary"
+  if [ -n "$6" ] && [ -w "${6%/*}" ] && { [ ! -e "$6" ] || [ -w "$6" ]; }; then
+    exec 9>>"$6"
+    flock 9 2>/dev/null
+  fi
+  if [ "$(state "$file")" != "$5" ]; then
+    lose "$1" changed
+  elif [ "$5" = - ]; then
+    mv -n -T -- "$temporary" "$file"
+    if [ -e "$temporary" ]; then lose "$1" changed; else answer "$1" "$(now "$file")"; fi
+  else
+    chmod --reference="$file" -- "$temporary"
+    if why=$({ bin "$file" && { ln -- "$file" "$to" 2>/dev/null || cp -p -- "$file" "$to"; } &&
+      mv -f -T -- "$temporary" "$file"; } 2>&1); then
+      answer "$1" "$(now "$file")"
+    else
+      lose "$1" "error ${why##*: }"
+    fi
+  fi
+  exec 9>&-
+}
+[ ! -w . ] || mkdir -p .sweepfs/locks
+"#;
+
+/// Moves files to the trash: of each on the standard input its number, name, and what must be there.
+pub(super) const REMOVE: &str = r#"
+remove() {
+  if ! is_plain "$2"; then answer "$1" changed
+  elif [ "$3" = d ]; then
+    if [ -L "$2" ]; then answer "$1" changed
+    elif rmdir -- "$2" 2>/dev/null || [ ! -e "$2" ]; then answer "$1" gone
+    else answer "$1" left
+    fi
+  elif [ "$(state "$2")" != "$3" ]; then answer "$1" changed
+  elif why=$(bin "$2" && mv -n -T -- "$2" "$to" 2>&1); then answer "$1" gone
+  else answer "$1" "error ${why##*: }"
+  fi
+}
+while [ $# -gt 0 ]; do remove "$1" "$2" "$3"; shift 3; done
+"#;
+
+/// Gives files another name: of each on the standard input its number, name, what must be there, and
+/// the new name.
+pub(super) const RENAME: &str = r#"
+rename() {
+  if ! is_plain "$2" || ! is_plain "$4" || [ "$(state "$2")" != "$3" ]; then answer "$1" changed
+  elif [ -e "$4" ] || [ -L "$4" ]; then answer "$1" 'error the new name is taken'
+  elif ! why=$(mv -n -T -- "$2" "$4" 2>&1); then answer "$1" "error ${why##*: }"
+  elif [ -e "$2" ] || [ -L "$2" ]; then answer "$1" 'error the new name is taken'
+  else answer "$1" "$(now "$4")"
+  fi
+}
+while [ $# -gt 0 ]; do rename "$1" "$2" "$3" "$4"; shift 4; done
+"#;
+
+/// Runs a script with all that comes by the standard input as arguments, after the two that it has
+/// itself, so many at a time that those of one item stay together.
+pub(super) const WITH_ITEMS: &str = r#"xargs -0 -r -n "$3" sh -c "$4" sh "$1" "$2"
+"#;
+
+/// Moves whole jobs to the trash, and says which are gone.
+pub(super) const REMOVE_JOBS: &str = r#"cd -- "$1/workspace" || exit
+mkdir -p -- "$2/workspace" || exit
+trash=$2/workspace
+export trash
+xargs -0 -r sh -c '
+mv -n -t "$trash" -- "$@"
+for id; do
+  # Files of it are in the trash already.
+  i=1
+  while [ -e "$id" ] && i=$((i + 1)) && [ "$i" -lt 100 ]; do
+    [ -e "$trash/$id~$i" ] || mv -n -T -- "$id" "$trash/$id~$i"
+  done
+  [ -e "$id" ] || printf "%s\0" "$id"
+done' sh
+"#;
+
+/// Makes the place where jobs and parts of files arrive.
+pub(super) const PREPARE: &str = r#"cd -- "$1" && mkdir -p -- workspace "workspace/$2/tmp"
+"#;
+
+/// Gives the jobs on the standard input their names, if those are free, and says which have them.
+pub(super) const INSTALL: &str = r#"cd -- "$1/workspace/$2" || exit
+xargs -0 -r sh -c 'mv -n -t .. -- "$@"; for id; do [ -e "$id" ] || printf "%s\0" "$id"; done' sh
+"#;
+
+/// Removes the files on the standard input, which a sync has left behind.
+pub(super) const CLEAN: &str = r#"cd -- "$1" || exit
+xargs -0 -r rm -f --
+"#;
+
+/// Removes what is on the standard input, and all below it.
+pub(super) const REMOVE_EXTRA: &str = r#"cd -- "$1" || exit
+xargs -0 -r rm -rf --
+"#;
+
+/// Removes the place where jobs arrive, and what was put into the trash long ago.
+pub(super) const EXPIRE: &str = r#"cd -- "$1" || exit
+rm -rf -- "workspace/$2"
+[ ! -d "$3" ] || find "$3" -mindepth 1 -maxdepth 1 -ctime +30 -exec rm -rf -- {} +
+"#;

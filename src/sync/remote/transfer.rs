@@ -1,0 +1,480 @@
+//! Copying between the other machine and this one.
+
+use super::rsync::{Complaints, Scratch, Transfer};
+use super::{ARRIVING, CHANGED, RemoteSide, name_of, script};
+use crate::fsx::{self, Dir};
+use crate::sync::LocalSide;
+use crate::sync::local::{has_arrived, read_file};
+use crate::sync::path::{Place, RelPath};
+use crate::sync::side::{
+    Done, FileCopy, FoundText, JobCopy, JobDone, NewText, Peer, Run, Side, SyncError, Whose,
+};
+use crate::sync::tree::Entry;
+use std::collections::{BTreeSet, HashMap};
+use std::ffi::{OsStr, OsString};
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+
+/// So many files are moved by one `rsync`, so that they arrive one after the other.
+const FILES_AT_ONCE: usize = 5000;
+
+/// And so many bytes.
+const BYTES_AT_ONCE: u64 = 1 << 30;
+
+/// So many small files are read at once.
+const TEXTS_AT_ONCE: usize = 2000;
+
+/// Deeper directories are not looked into.
+const DEPTH_MAX: usize = 210;
+
+impl RemoteSide {
+    fn workspace(&self) -> PathBuf {
+        self.root().join("workspace")
+    }
+
+    /// Reads small files by way of a directory here.
+    pub(super) fn fetch_texts(&self, places: &[Place]) -> Result<Vec<FoundText>, SyncError> {
+        let mut found = Vec::with_capacity(places.len());
+        for places in places.chunks(TEXTS_AT_ONCE) {
+            let scratch = Scratch::new(&self.options.runtime_dir)?;
+            let names: Vec<_> = places.iter().map(name_of).collect();
+            let complaints = self.transfer(&Transfer {
+                to: Whose::Local,
+                here: scratch.path(),
+                there: self.root(),
+                names: &names,
+                // What is no file is passed over.
+                options: vec!["--no-links".into()],
+            })?;
+            let dir = Dir::open(scratch.path())?;
+            for (place, name) in places.iter().zip(&names) {
+                let complaint = complaints.naming(name);
+                let is_gone = complaint.is_none_or(|line| line.contains("No such file"));
+                found.push(match read_file(&dir, place.below_project().as_path()) {
+                    FoundText::Absent if !is_gone || complaints.is_cut => {
+                        FoundText::Unreadable(complaint.unwrap_or("it has not arrived").to_owned())
+                    }
+                    found => found,
+                });
+            }
+        }
+        Ok(found)
+    }
+
+    /// Makes the place there where jobs and parts of files arrive.
+    fn prepare(&self) -> Result<PathBuf, SyncError> {
+        self.ask(script::PREPARE, &[OsStr::new(ARRIVING)])?;
+        Ok(self.workspace().join(ARRIVING))
+    }
+
+    fn pull_jobs(
+        &self,
+        local: &LocalSide,
+        run: &Run,
+        jobs: &[JobCopy],
+        done: &JobDone<'_>,
+    ) -> Result<(), SyncError> {
+        let arriving = Arriving::open(local)?;
+        for range in ranges(jobs, |job| (job.entries.len() + 1, job.size_bytes())) {
+            let complaints = self.transfer(&Transfer {
+                to: Whose::Local,
+                here: arriving.dir.path(),
+                there: &self.workspace(),
+                names: &names_of_jobs(&jobs[range.clone()]),
+                options: Vec::new(),
+            })?;
+            for at in range {
+                let adopted = local.adopt_job(run, &arriving.dir, &jobs[at]);
+                let id = jobs[at].id.to_string();
+                done(
+                    at,
+                    adopted.map_err(|why| with_complaint(why, &complaints, id.as_bytes())),
+                );
+            }
+        }
+        arriving.remove();
+        Ok(())
+    }
+
+    fn push_jobs(
+        &self,
+        local: &LocalSide,
+        run: &Run,
+        jobs: &[JobCopy],
+        done: &JobDone<'_>,
+    ) -> Result<(), SyncError> {
+        let arriving = self.prepare()?;
+        for range in ranges(jobs, |job| (job.entries.len() + 1, job.size_bytes())) {
+            let batch = &jobs[range.clone()];
+            let complaints = self.transfer(&Transfer {
+                to: Whose::Remote,
+                here: local.workspace().dir(),
+                there: &arriving,
+                names: &names_of_jobs(batch),
+                options: Vec::new(),
+            })?;
+            let names: Vec<_> = batch.iter().map(|job| arriving_name(job, None)).collect();
+            let mut found = self.examine(&names, DEPTH_MAX)?;
+            let arrived: Vec<_> = batch
+                .iter()
+                .map(|job| taken(&mut found, job, run))
+                .collect();
+            // What is left nobody asked for, unless an earlier sync did, which was killed.
+            let extra: Vec<_> = found
+                .into_keys()
+                .filter(|name| !names.contains(name))
+                .collect();
+            if !extra.is_empty() {
+                self.ask_of(script::REMOVE_EXTRA, &[], extra.iter().map(Vec::as_slice))?;
+            }
+            let installed = self.install(batch, &arrived)?;
+            for (at, entries) in range.zip(arrived) {
+                let id = jobs[at].id.to_string();
+                done(
+                    at,
+                    match entries {
+                        Some(entries) if installed.contains(id.as_bytes()) => Ok(entries),
+                        Some(_) => Err("a job of that id is there meanwhile".to_owned()),
+                        None => Err(with_complaint(
+                            CHANGED.to_owned(),
+                            &complaints,
+                            id.as_bytes(),
+                        )),
+                    },
+                );
+            }
+        }
+        Ok(())
+    }
+
+    /// Gives the jobs that have arrived their names. Returns the ids of those that have them.
+    fn install(
+        &self,
+        jobs: &[JobCopy],
+        arrived: &[Option<Vec<Entry>>],
+    ) -> Result<BTreeSet<Vec<u8>>, SyncError> {
+        let complete = jobs
+            .iter()
+            .zip(arrived)
+            .filter(|(_, arrived)| arrived.is_some());
+        let ids: Vec<_> = complete
+            .map(|(job, _)| job.id.to_string().into_bytes())
+            .collect();
+        if ids.is_empty() {
+            return Ok(BTreeSet::new());
+        }
+        let ids = ids.iter().map(Vec::as_slice);
+        let answer = self.ask_of(script::INSTALL, &[OsStr::new(ARRIVING)], ids)?;
+        Ok(answer
+            .output
+            .split(|b| *b == 0)
+            .map(<[u8]>::to_vec)
+            .collect())
+    }
+
+    fn pull_files(
+        &self,
+        local: &LocalSide,
+        run: &Run,
+        files: &[FileCopy],
+        done: &Done<'_>,
+    ) -> Result<(), SyncError> {
+        let mut transferred = Vec::new();
+        for (at, copy) in files.iter().enumerate() {
+            match copy.source.is_file() && !copy.differs_in_mode_only() {
+                true => transferred.push((at, copy)),
+                // All that must be known of it is.
+                false => done(at, local.take_known(run, copy)),
+            }
+        }
+        if transferred.is_empty() {
+            return Ok(());
+        }
+        let arriving = Arriving::open(local)?;
+        for range in ranges(&transferred, |(_, copy)| (1, copy.source.size_bytes())) {
+            let batch = &transferred[range];
+            let names: Vec<_> = batch
+                .iter()
+                .map(|(_, copy)| name_in_workspace(&copy.place))
+                .collect();
+            let mut basis = OsString::from("--copy-dest=");
+            basis.push(local.workspace().dir());
+            let complaints = self.transfer(&Transfer {
+                to: Whose::Local,
+                here: arriving.dir.path(),
+                there: &self.workspace(),
+                names: &names,
+                options: vec![basis],
+            })?;
+            for ((at, copy), name) in batch.iter().zip(&names) {
+                let adopted = local.adopt_file(run, &arriving.dir, copy);
+                done(
+                    *at,
+                    adopted.map_err(|why| with_complaint(why, &complaints, name)),
+                );
+            }
+        }
+        arriving.remove();
+        Ok(())
+    }
+
+    fn push_files(
+        &self,
+        local: &LocalSide,
+        run: &Run,
+        files: &[FileCopy],
+        done: &Done<'_>,
+    ) -> Result<(), SyncError> {
+        let arriving = self.prepare()?;
+        for range in ranges(files, |copy| (1, copy.source.size_bytes())) {
+            let batch = &files[range.clone()];
+            let found = self.examine(&with_parents(batch), 0)?;
+            let is_ready: Vec<_> = batch
+                .iter()
+                .map(|copy| is_as_listed(copy, &found))
+                .collect();
+            let ready = batch
+                .iter()
+                .zip(&is_ready)
+                .filter(|(_, is_ready)| **is_ready);
+            let names: Vec<_> = ready
+                .map(|(copy, _)| name_in_workspace(&copy.place))
+                .collect();
+            let complaints = self.transfer(&Transfer {
+                to: Whose::Remote,
+                here: local.workspace().dir(),
+                there: &self.workspace(),
+                names: &names,
+                options: self.options_of_push(run, &arriving),
+            })?;
+            let names: Vec<_> = batch.iter().map(|copy| name_of(&copy.place)).collect();
+            let found = self.examine(&names, 0)?;
+            for ((at, copy), (name, is_ready)) in range.zip(batch).zip(names.iter().zip(is_ready)) {
+                let entry = found.get(name);
+                let arrived = entry.filter(|entry| has_arrived(Some(entry), &copy.source, run));
+                done(
+                    at,
+                    match arrived {
+                        _ if !is_ready => Err(CHANGED.to_owned()),
+                        Some(entry) => Ok(Some(entry.clone())),
+                        None => Err(with_complaint(CHANGED.to_owned(), &complaints, name)),
+                    },
+                );
+            }
+        }
+        Ok(())
+    }
+
+    /// What is replaced goes to the trash, and what arrives has another name until it is whole.
+    fn options_of_push(&self, run: &Run, arriving: &Path) -> Vec<OsString> {
+        let with = |option: &str, path: &Path| {
+            let mut text = OsString::from(option);
+            text.push(path);
+            text
+        };
+        let trash = Path::new(&self.trash).join(&run.id).join("workspace");
+        vec![
+            "--backup".into(),
+            with("--backup-dir=", &trash),
+            with("--temp-dir=", &arriving.join("tmp")),
+            with("--partial-dir=", &arriving.join("partial")),
+        ]
+    }
+
+    /// Copies what lies beside the workspace: nothing but the project's document.
+    fn copy_document(
+        &self,
+        local: &LocalSide,
+        to: Whose,
+        run: &Run,
+        copy: &FileCopy,
+    ) -> Result<super::Outcome, SyncError> {
+        let (from, to): (&dyn Side, &dyn Side) = match to {
+            Whose::Local => (self, local),
+            Whose::Remote => (local, self),
+        };
+        let text = from.read_many(std::slice::from_ref(&copy.place))?.pop();
+        let Some(FoundText::Text(bytes, source)) = text else {
+            return Ok(Err(CHANGED.to_owned()));
+        };
+        let text = NewText {
+            place: copy.place.clone(),
+            bytes,
+            modified: source.modified(),
+            before: copy.before.clone(),
+        };
+        let result = std::sync::Mutex::new(Err("not written".to_owned()));
+        to.write_many(run, &[text], &|_, outcome| {
+            if let Ok(mut result) = result.lock() {
+                *result = outcome;
+            }
+        })?;
+        Ok(result
+            .into_inner()
+            .unwrap_or_else(|_| Err("not written".to_owned())))
+    }
+}
+
+impl Peer for RemoteSide {
+    fn copy_jobs(
+        &self,
+        local: &LocalSide,
+        to: Whose,
+        run: &Run,
+        jobs: &[JobCopy],
+        done: &JobDone<'_>,
+    ) -> Result<(), SyncError> {
+        match to {
+            _ if jobs.is_empty() => Ok(()),
+            Whose::Local => self.pull_jobs(local, run, jobs, done),
+            Whose::Remote => self.push_jobs(local, run, jobs, done),
+        }
+    }
+
+    fn copy_files(
+        &self,
+        local: &LocalSide,
+        to: Whose,
+        run: &Run,
+        files: &[FileCopy],
+        done: &Done<'_>,
+    ) -> Result<(), SyncError> {
+        let (documents, others): (Vec<_>, Vec<_>) = files
+            .iter()
+            .enumerate()
+            .partition(|(_, copy)| copy.place.job.is_none());
+        for (at, copy) in documents {
+            done(at, self.copy_document(local, to, run, copy)?);
+        }
+        let positions: Vec<_> = others.iter().map(|(at, _)| *at).collect();
+        let others: Vec<_> = others.into_iter().map(|(_, copy)| copy.clone()).collect();
+        let done: &Done<'_> = &|at, outcome| done(positions[at], outcome);
+        match to {
+            _ if others.is_empty() => Ok(()),
+            Whose::Local => self.pull_files(local, run, &others, done),
+            Whose::Remote => self.push_files(local, run, &others, done),
+        }
+    }
+}
+
+/// The place here where jobs and files arrive.
+struct Arriving {
+    dir: Dir,
+}
+
+impl Arriving {
+    fn open(local: &LocalSide) -> Result<Self, SyncError> {
+        local.workspace().ensure()?;
+        let path = local.workspace().dir().join(ARRIVING);
+        fsx::create_private_dir(&path)?;
+        Ok(Self {
+            dir: Dir::open(&path)?,
+        })
+    }
+
+    /// Removes what nobody will ask for again. After an error it stays, for the next sync.
+    fn remove(self) {
+        let _ = fsx::remove_dir_all(self.dir.path());
+    }
+}
+
+/// Cuts a list so that no part is too large.
+fn ranges<T>(items: &[T], size: impl Fn(&T) -> (usize, u64)) -> Vec<Range<usize>> {
+    let (mut found, mut from, mut files, mut bytes) = (Vec::new(), 0, 0, 0);
+    for (at, item) in items.iter().enumerate() {
+        let (more_files, more_bytes) = size(item);
+        let is_full = files + more_files > FILES_AT_ONCE || bytes + more_bytes > BYTES_AT_ONCE;
+        if at > from && is_full {
+            found.push(from..at);
+            (from, files, bytes) = (at, 0, 0);
+        }
+        files += more_files;
+        bytes += more_bytes;
+    }
+    if from < items.len() {
+        found.push(from..items.len());
+    }
+    found
+}
+
+fn name_in_workspace(place: &Place) -> Vec<u8> {
+    place.below_workspace().as_bytes().to_vec()
+}
+
+fn names_of_jobs(jobs: &[JobCopy]) -> Vec<Vec<u8>> {
+    let mut names = Vec::new();
+    for job in jobs {
+        let id = job.id.to_string();
+        names.push(id.clone().into_bytes());
+        let below = |(path, _): &(RelPath, Entry)| [id.as_bytes(), b"/", path.as_bytes()].concat();
+        names.extend(job.entries.iter().map(below));
+    }
+    names
+}
+
+/// The name of an entry of a job that arrives there, below the project's directory.
+fn arriving_name(job: &JobCopy, path: Option<&RelPath>) -> Vec<u8> {
+    let mut name = format!("workspace/{ARRIVING}/{}", job.id).into_bytes();
+    if let Some(path) = path {
+        name.push(b'/');
+        name.extend_from_slice(path.as_bytes());
+    }
+    name
+}
+
+/// Takes the entries of a job out of what was found; `None` if one is not as it should be.
+fn taken(found: &mut HashMap<Vec<u8>, Entry>, job: &JobCopy, run: &Run) -> Option<Vec<Entry>> {
+    let entries: Vec<_> = job
+        .entries
+        .iter()
+        .map(|(path, _)| found.remove(&arriving_name(job, Some(path))))
+        .collect();
+    let pairs = entries.into_iter().zip(&job.entries);
+    pairs
+        .map(|(entry, (_, listed))| entry.filter(|entry| has_arrived(Some(entry), listed, run)))
+        .collect()
+}
+
+/// The directories that a name is in, below the workspace.
+fn parents(name: &[u8]) -> Vec<Vec<u8>> {
+    let slashes = name.iter().enumerate().filter(|(_, b)| **b == b'/');
+    slashes.skip(1).map(|(at, _)| name[..at].to_vec()).collect()
+}
+
+/// The names of files, and of the directories that they are in.
+fn with_parents(files: &[FileCopy]) -> Vec<Vec<u8>> {
+    let mut names = BTreeSet::new();
+    for copy in files {
+        let name = name_of(&copy.place);
+        names.extend(parents(&name));
+        names.insert(name);
+    }
+    names.into_iter().collect()
+}
+
+/// Tells whether there is still what was listed, and no link on the way.
+fn is_as_listed(copy: &FileCopy, found: &HashMap<Vec<u8>, Entry>) -> bool {
+    let name = name_of(&copy.place);
+    for (n, dir) in parents(&name).iter().enumerate() {
+        match found.get(dir) {
+            Some(entry) if entry.is_dir() => {}
+            // Other directories than that of the job are made.
+            None if n > 0 => {}
+            _ => return false,
+        }
+    }
+    match (found.get(&name), &copy.before) {
+        (None, None) => true,
+        (Some(found), Some(before)) => found.content == before.content,
+        // A directory is made for what is in it, too.
+        (Some(found), None) => found.is_dir() && copy.source.is_dir(),
+        (None, Some(_)) => false,
+    }
+}
+
+fn with_complaint(why: String, complaints: &Complaints, name: &[u8]) -> String {
+    match complaints.about(name) {
+        Some(line) => format!("{why}: {line}"),
+        None => why,
+    }
+}
