@@ -5,7 +5,7 @@ mod ssh;
 mod stream;
 
 pub use session::{kill_session, reap, session_members, terminate};
-pub use ssh::{Answer, Connection, SshError, SshOptions};
+pub use ssh::{Answer, Connection, Kept, SshError, SshOptions};
 pub use stream::stream;
 
 use std::ffi::{OsStr, OsString};

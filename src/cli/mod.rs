@@ -89,6 +89,7 @@ fn run(mut args: Args, term: &Term) -> Result<Exit, CliError> {
         Command::Release(args) => commands::queue::release(&context, &args),
         Command::Cluster(args) => commands::cluster::run(&context, &args),
         Command::Sync(args) => commands::sync::run(&context, &args),
+        Command::Remote(args) => commands::remote::run(&context, &args),
         Command::Workflow(args) => commands::workflow::run(&context, &args),
         Command::Status(args) => commands::status::run(&context, &args),
         Command::Next(args) => commands::next::run(&context, &args),

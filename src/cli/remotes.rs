@@ -3,11 +3,13 @@
 use super::context::Context;
 use super::error::CliError;
 use crate::config::RemoteConfig;
-use crate::fsx::Lock;
+use crate::fsx::{self, Durability, Lock};
 use crate::statepoint::JobId;
-use crate::sync::{LocalSide, Memory, Peer, SyncError};
+use crate::sync::{Address, LocalSide, Memory, Peer, RemoteOptions, RemoteSide, SyncError};
 use crate::workspace::{Project, ProjectError};
+use jiff::Timestamp;
 use std::collections::BTreeMap;
+use std::fs::File;
 use std::path::{Path, PathBuf};
 
 /// What is remembered of remotes, below the project's directory.
@@ -16,48 +18,22 @@ const REMOTES: &str = ".sweepfs/remotes";
 /// Digits of the digest of an address that tell it from another.
 const DIGITS: usize = 12;
 
+/// Its time is that of the last sync.
+const SYNCED: &str = "synced";
+
+const SECOND_NS: i64 = 1_000_000_000;
+
 /// Another copy of the project.
 #[derive(Clone, Debug)]
 pub(super) struct Remote {
     /// Its name in messages.
     pub(super) name: String,
+    /// Where it is.
     pub(super) address: Address,
+    /// How it is synced with.
     pub(super) config: RemoteConfig,
-    /// Its name in the settings.
+    /// It has a name in the settings.
     is_named: bool,
-}
-
-/// Where it is.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Address {
-    /// On this machine.
-    Path(PathBuf),
-    /// On another one.
-    Ssh { host: String, path: String },
-}
-
-impl Address {
-    /// Reads `host:path`, or a path, from a directory.
-    fn parse(text: &str, dir: &Path) -> Self {
-        match text.split_once(':') {
-            Some((host, path))
-                if !host.is_empty() && !host.contains('/') && !dir.join(text).exists() =>
-            {
-                Self::Ssh {
-                    host: host.to_owned(),
-                    path: path.to_owned(),
-                }
-            }
-            _ => Self::Path(dir.join(text)),
-        }
-    }
-
-    fn text(&self) -> String {
-        match self {
-            Self::Path(path) => path.to_string_lossy().into_owned(),
-            Self::Ssh { host, path } => format!("{host}:{path}"),
-        }
-    }
 }
 
 /// A remote that is ready to be synced with.
@@ -100,21 +76,21 @@ impl Remote {
         if let Some(config) = remotes.get(word) {
             return Ok(Self {
                 name: word.to_owned(),
-                address: Address::parse(&config.url, root),
+                address: address(&config.url, root)?,
                 config: config.clone(),
                 is_named: true,
             });
         }
-        let address = Address::parse(word, &context.dir);
+        let address = address(word, &context.dir)?;
         let is_path = word.contains('/') || matches!(word, "." | "..");
         let is_missing = match &address {
-            Address::Path(path) => !is_path && !path.exists(),
-            Address::Ssh { .. } => false,
+            Address::Here(path) => !is_path && !path.exists(),
+            Address::There { .. } => false,
         };
         if is_missing {
             let error = CliError::usage(format!("there is no remote or directory `{word}`"));
             return Err(error.with_hint(match remotes.is_empty() {
-                true => "a remote has a section `[remote.NAME]` in `sweepfs.toml`".to_owned(),
+                true => format!("`sweepfs remote add {word} host:path` adds it"),
                 false => format!("there are {}", known().join(", ")),
             }));
         }
@@ -127,9 +103,14 @@ impl Remote {
     }
 
     /// Opens it; unless nothing is to be changed, no other sync may be at work there.
-    pub(super) fn open(&self, local: &LocalSide, changes: bool) -> Result<Opened, CliError> {
+    pub(super) fn open(
+        &self,
+        context: &Context<'_>,
+        local: &LocalSide,
+        changes: bool,
+    ) -> Result<Opened, CliError> {
         match &self.address {
-            Address::Path(path) => {
+            Address::Here(path) => {
                 let side = local_side(path, &self.name)?;
                 let (here, there) = (local.workspace(), side.workspace());
                 if here.project_root() == there.project_root() {
@@ -141,21 +122,27 @@ impl Remote {
                     _lock: lock,
                 })
             }
-            Address::Ssh { .. } => Err(CliError::failed(format!(
-                "`{}` is on another machine",
-                self.name
-            ))),
+            Address::There { .. } => {
+                let mut side = self.connect(context)?;
+                if changes {
+                    side.lock()?;
+                }
+                Ok(Opened {
+                    peer: Box::new(side),
+                    _lock: None,
+                })
+            }
         }
     }
 
     /// Returns what is remembered of it. Of the same name at another place, nothing is.
     pub(super) fn memory(&self, local: &LocalSide) -> Memory {
         let address = match &self.address {
-            Address::Path(path) => {
+            Address::Here(path) => {
                 let path = path.canonicalize().unwrap_or_else(|_| path.clone());
-                Address::Path(path).text()
+                path.to_string_lossy().into_owned()
             }
-            address => address.text(),
+            address => address.to_string(),
         };
         let digest = &JobId::of_canonical(&address).to_string()[..DIGITS];
         let key = match self.is_named {
@@ -166,6 +153,47 @@ impl Remote {
         Memory::new(root.join(REMOTES).join(key))
     }
 
+    /// Connects to it; it must be on another machine.
+    pub(super) fn connect(&self, context: &Context<'_>) -> Result<RemoteSide, CliError> {
+        Ok(RemoteSide::open(self.options(context)?)?)
+    }
+
+    /// Returns how it is reached; it must be on another machine.
+    pub(super) fn options(&self, context: &Context<'_>) -> Result<RemoteOptions, CliError> {
+        let Address::There { host, path } = &self.address else {
+            let message = format!("`{}` is not on another machine", self.name);
+            return Err(CliError::usage(message));
+        };
+        Ok(RemoteOptions {
+            host: host.clone(),
+            path: path.clone(),
+            name: self.name.clone(),
+            ssh: self.config.ssh.iter().map(Into::into).collect(),
+            rsync: self.config.rsync.clone(),
+            bandwidth: self.config.bandwidth.clone(),
+            compress: self.config.compress,
+            runtime_dir: context.connection_dir(),
+            can_ask: File::open("/dev/tty").is_ok(),
+        })
+    }
+
+    /// Returns when the last sync with it was done; `None` if there was none.
+    pub(super) fn last_sync(&self, local: &LocalSide) -> Option<Timestamp> {
+        let stamp = fsx::stamp(&self.memory(local).dir().join(SYNCED)).ok()?;
+        Timestamp::from_second(stamp.modified / SECOND_NS).ok()
+    }
+
+    /// Notes that a sync with it was done now.
+    pub(super) fn note_sync(&self, local: &LocalSide) -> Result<(), CliError> {
+        let dir = self.memory(local).dir().to_owned();
+        fsx::create_dir_all(&dir)?;
+        Ok(fsx::write_atomic(
+            &dir.join(SYNCED),
+            b"",
+            Durability::Process,
+        )?)
+    }
+
     /// Returns its name as a part of the name of a file.
     pub(super) fn file_name(&self) -> String {
         let last = self.name.rsplit('/').next().unwrap_or_default();
@@ -173,6 +201,30 @@ impl Remote {
         last.chars()
             .map(|c| if is_plain(c) { c } else { '_' })
             .collect()
+    }
+}
+
+/// Reads an address; a path is one from a directory.
+fn address(text: &str, dir: &Path) -> Result<Address, CliError> {
+    let is_here = text.contains(':') && dir.join(text).exists();
+    match Address::parse(text).map_err(CliError::usage)? {
+        Address::Here(path) => Ok(Address::Here(dir.join(path))),
+        Address::There { .. } if is_here => Ok(Address::Here(dir.join(text))),
+        there => Ok(there),
+    }
+}
+
+impl Context<'_> {
+    /// Returns the directory for the sockets of connections, whose paths must be short.
+    fn connection_dir(&self) -> PathBuf {
+        /// A socket's path has 108 bytes at most, and its name and what `ssh` adds need 40.
+        const BYTES_MAX: usize = 68;
+        let uid = rustix::process::getuid().as_raw();
+        let usual = self.runtime_dir().join("ssh");
+        match usual.as_os_str().len() > BYTES_MAX {
+            true => PathBuf::from(format!("/tmp/sweepfs-{uid}/ssh")),
+            false => usual,
+        }
     }
 }
 

@@ -9,7 +9,7 @@ use std::ffi::{OsStr, OsString};
 use std::io::{self, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
-use std::process::{Child, ChildStdin, Command, Stdio};
+use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::Duration;
 use uuid::Uuid;
@@ -30,6 +30,10 @@ const SOCKET_BYTES_MAX: usize = 108 - 17 - 1;
 
 /// How long what a command said is waited for after its end.
 const COMPLAINT_LIMIT: Duration = Duration::from_secs(2);
+
+/// How often, and how far apart, it is asked whether a command has ended that should.
+const ENDING_STEPS: u32 = 200;
+const ENDING_STEP: Duration = Duration::from_millis(10);
 
 /// How a machine is reached.
 #[derive(Clone, Debug)]
@@ -106,7 +110,8 @@ impl SshError {
         match self {
             Self::Connection { host, message } if message.contains("Permission denied") => {
                 Some(format!(
-                    "`ssh {host}` must work without a question where nobody can be asked: add a key to ssh-agent, or stay connected in another terminal with ControlMaster"
+                    "`ssh {host}` must work without a question where nobody can be asked: add a key to ssh-agent, \
+                 or stay connected in another terminal with ControlMaster"
                 ))
             }
             Self::Connection { host, message } if message.contains("Host key verification") => {
@@ -251,7 +256,7 @@ impl Connection {
         let mut script = ssh.collect::<Vec<_>>().join(&b' ');
         // The host is left out. What `rsync` runs has no special characters in it.
         let rest = format!(
-            r#" "exec sh -c 'echo {marker}; exec \"\$@\"' sh $*" | {{ while read -r line; do [ "$line" != {marker} ] || exec cat; done; exit 255; }}"#
+            r#" "exec sh -c 'echo {marker}; exec \"\$@\"' sh $*" | {{ while read -r line; do case $line in *{marker}) exec cat ;; esac; done; exit 255; }}"#
         );
         script.extend_from_slice(rest.as_bytes());
         let script = [b"shift; ", script.as_slice()].concat();
@@ -310,6 +315,45 @@ impl Connection {
         let complaint = complaints.recv_timeout(COMPLAINT_LIMIT);
         let complaint = complaint.unwrap_or_default();
         self.answer(result?.code(), &greeting, complaint)
+    }
+
+    /// Starts a script of `sh` that goes on until its standard input ends, and waits for the first
+    /// line that it prints.
+    pub fn keep(&self, script: &str, args: &[&OsStr]) -> Result<(Kept, String), SshError> {
+        let marker = format!("sweepfs-{}", Uuid::new_v4().simple());
+        let text = whole_script(&marker, script.as_bytes(), args);
+        let mut child = self.start(text.len())?;
+        let mut stdin = child.stdin.take().expect("stdin is piped");
+        let complaints = listen(child.stderr.take());
+        let chunks = chunks_of(&mut child);
+        // Who does not read it says why by other means.
+        let _ = stdin.write_all(&text).and_then(|()| stdin.flush());
+        let mut kept = Kept {
+            child,
+            stdin: Some(stdin),
+        };
+        let (mut greeting, mut line) = (Greeting::new(&marker), Vec::new());
+        let read = self.read(&chunks, &mut greeting, &mut |bytes| {
+            line.extend_from_slice(bytes);
+            match line.contains(&b'\n') {
+                // Enough is known.
+                true => Err(io::ErrorKind::Other.into()),
+                false => Ok(()),
+            }
+        });
+        if line.contains(&b'\n') {
+            let text = String::from_utf8_lossy(&line);
+            return Ok((kept, text.lines().next().unwrap_or_default().to_owned()));
+        }
+        let status = kept.end();
+        let complaint = complaints.recv_timeout(COMPLAINT_LIMIT).unwrap_or_default();
+        read?;
+        let answer = self.answer(
+            status.and_then(|status| status.code()),
+            &greeting,
+            complaint,
+        )?;
+        Err(self.failed(&answer))
     }
 
     fn answer(
@@ -395,6 +439,34 @@ impl Connection {
             code: answer.code,
             message: answer.complaint.clone(),
         }
+    }
+}
+
+/// A command on another machine that ends when this is dropped.
+#[derive(Debug)]
+pub struct Kept {
+    child: Child,
+    stdin: Option<ChildStdin>,
+}
+
+impl Kept {
+    /// Ends its input, and waits for its end, but not for long.
+    fn end(&mut self) -> Option<ExitStatus> {
+        drop(self.stdin.take());
+        for _ in 0..ENDING_STEPS {
+            match self.child.try_wait() {
+                Ok(None) => std::thread::sleep(ENDING_STEP),
+                ended => return ended.ok().flatten(),
+            }
+        }
+        let _ = self.child.kill();
+        self.child.wait().ok()
+    }
+}
+
+impl Drop for Kept {
+    fn drop(&mut self) {
+        self.end();
     }
 }
 

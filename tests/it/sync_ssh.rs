@@ -319,3 +319,244 @@ fn small_files_are_read_written_renamed_and_removed_there() {
     assert_eq!(kept(&format!("{id}/old\n-")), "old");
     assert_eq!(kept(&format!("{id}~2/old\n-")), "new\n\0x");
 }
+
+#[test]
+fn remotes_are_added_checked_and_removed() {
+    let Some(setup) = Setup::new() else { return };
+    let run = |args: &[&str]| setup.env.run(&setup.here, args);
+    let file = setup.here.join("sweepfs.toml");
+    let [_, _, config] = setup.host.ssh();
+    let before = "# mine\n[label]\ngood = \"a>1\" # good";
+    fs::write(&file, before).unwrap();
+    run(&["remote", "add", "near", "../near", "--create"]).success();
+    run(&[
+        "remote",
+        "add",
+        "a b",
+        &format!("alpha:{ROOT}"),
+        "--exclude",
+        "*.tmp",
+    ])
+    .success();
+    let text = fs::read_to_string(&file).unwrap();
+    assert!(text.starts_with(before), "{text}");
+    let list = run(&["remote", "list"]);
+    let lines: Vec<_> = list.success().lines().collect();
+    assert!(
+        lines[0].starts_with("a b") && lines[0].contains("alpha:"),
+        "{lines:?}"
+    );
+    assert!(
+        lines[1].starts_with("near") && lines[1].ends_with("never synced"),
+        "{lines:?}"
+    );
+    let near = run(&["remote", "check", "near"]);
+    assert!(near.success().starts_with("good     near: a project at"));
+    run(&["remote", "add", "near", "x"]).failure(4);
+    run(&["remote", "add", "c", "-oProxyCommand=x:y"]).failure(2);
+    run(&["remote", "add", "c:d", "x"]).failure(1);
+    run(&["remote", "remove", "neat"]).failure(2);
+    run(&["remote", "remove", "near"]).success();
+    assert!(!fs::read_to_string(&file).unwrap().contains("near"));
+    // The machine is one that only the test's settings of ssh know.
+    let text = fs::read_to_string(&file).unwrap();
+    fs::write(
+        &file,
+        format!("{text}ssh = [\"ssh\", \"-F\", \"{config}\"]\n"),
+    )
+    .unwrap();
+    write_job(&setup.there, r#"{"a": 1}"#);
+    let found = run(&["remote", "check"]);
+    let lines: Vec<_> = found.success().lines().collect();
+    assert!(
+        lines[0].starts_with("good     a b: 1 job in `/"),
+        "{lines:?}"
+    );
+    assert!(lines[1].starts_with("good     a b: rsync 3."), "{lines:?}");
+    assert_eq!(
+        lines[2],
+        "good     a b: no sweepfs there, and none is needed"
+    );
+    let missing = format!(
+        "{text}ssh = [\"ssh\", \"-F\", \"{config}\"]\n[remote.x]\nurl = \"alpha:x\"\nssh = [\"ssh\", \"-F\", \"{config}\"]\n"
+    );
+    fs::write(&file, missing).unwrap();
+    let ran = run(&["remote", "check", "x"]);
+    assert!(
+        ran.failure(1)
+            .contains("there is no directory `x` on `alpha`"),
+        "{ran:?}"
+    );
+}
+
+#[test]
+fn what_the_shell_there_prints_is_skipped() {
+    let Some(setup) = Setup::new() else { return };
+    fs::write(
+        setup.host.home().join(".bashrc"),
+        "echo Welcome to alpha; printf 'no newline'; echo >&2 quota\n",
+    )
+    .unwrap();
+    let job = write_job(&setup.there, r#"{"a": 1}"#);
+    fs::write(job.join("x"), "x").unwrap();
+    assert!(setup.host.run("true").success().contains("Welcome"));
+    let (remote, local) = (setup.remote(), setup.local());
+    let jobs = jobs_of(&remote.list(&Silent).unwrap().tree);
+    let done = collect(1, |done| {
+        remote.copy_jobs(&local, Whose::Local, &a_run(), &jobs, done)
+    });
+    assert!(done[0].is_ok(), "{done:?}");
+    assert_eq!(
+        contents(&setup.here.join("workspace")),
+        contents(&setup.there.join("workspace"))
+    );
+}
+
+#[test]
+fn a_machine_that_lets_nobody_in_is_named() {
+    let Some(setup) = Setup::new() else { return };
+    let mut options = setup.options();
+    options
+        .ssh
+        .extend(["-o".into(), "PubkeyAuthentication=no".into()]);
+    let error = RemoteSide::open(options).unwrap_err();
+    let SyncError::Failed { message, hint } = error else {
+        panic!("{error}")
+    };
+    assert!(
+        message.contains("no connection to `alpha`") && message.contains("Permission denied"),
+        "{message}"
+    );
+    assert!(hint.unwrap().contains("ssh-agent"));
+    let mut options = setup.options();
+    options.host = "-oProxyCommand=touch x".into();
+    RemoteSide::open(options).unwrap_err();
+}
+
+/// An `ssh` that runs what it is given on this machine, with a `find` that lies.
+fn lying(setup: &Setup, lie: &str) -> RemoteOptions {
+    let bin = setup.env.path().join("bin");
+    fs::create_dir_all(&bin).unwrap();
+    let program = |name: &str, text: &str| {
+        let script = setup.env.path().join("script");
+        fs::write(&script, format!("#!/bin/bash\n{text}\n")).unwrap();
+        let mut install = std::process::Command::new("install");
+        install.args(["-m", "755"]).arg(script).arg(bin.join(name));
+        assert!(install.status().unwrap().success());
+    };
+    let bin = bin.display();
+    program(
+        "ssh",
+        &format!(
+            "case \" $* \" in *' -O '*) exit 255;; esac\ncd\nPATH={bin}:$PATH exec bash -c \"${{@: -1}}\""
+        ),
+    );
+    program(
+        "find",
+        &format!(
+            "case \"$*\" in --version) echo GNU;; *-mindepth*) printf '{lie}';; *) exec /usr/bin/find \"$@\";; esac"
+        ),
+    );
+    RemoteOptions {
+        ssh: vec![format!("{bin}/ssh").into()],
+        path: setup.there.to_str().unwrap().into(),
+        ..setup.options()
+    }
+}
+
+#[test]
+fn names_that_lead_out_are_not_believed() {
+    let Some(setup) = Setup::new() else { return };
+    let job = write_job(&setup.there, r#"{"a": 1}"#);
+    let id = job.file_name().unwrap().to_str().unwrap();
+    for name in [
+        format!("{id}/../../x"),
+        "../x".to_owned(),
+        "/etc/x".to_owned(),
+        format!("{id}/"),
+    ] {
+        let lie = format!("f\\0001\\0001.0\\000644\\0001\\000{name}\\000\\000");
+        let remote = RemoteSide::open(lying(&setup, &lie)).unwrap();
+        let error = remote.list(&Silent).unwrap_err().to_string();
+        assert!(
+            error.contains("makes no sense") && error.contains(&name),
+            "{error}"
+        );
+    }
+    // A connection that ends in the middle is not a shorter list.
+    let remote = RemoteSide::open(lying(&setup, &format!("d\\0001\\000{id}"))).unwrap();
+    remote.list(&Silent).unwrap_err();
+}
+
+#[test]
+fn a_full_disk_there_loses_nothing() {
+    let Some(setup) = Setup::new() else { return };
+    let (local, job) = (setup.local(), write_job(&setup.here, r#"{"a": 1}"#));
+    let mount = setup.host.run(&format!(
+        "cd {} && mkdir workspace && mount -t tmpfs -o size=256k none workspace",
+        "'a b'\\''c [1]*\\$x'"
+    ));
+    mount.success();
+    let remote = setup.remote();
+    fs::write(job.join("small"), "old").unwrap();
+    let copy = |tree: &Tree| {
+        let jobs = jobs_of(tree);
+        collect(jobs.len(), |done| {
+            remote.copy_jobs(&local, Whose::Remote, &a_run(), &jobs, done)
+        })
+    };
+    let tree = local.list(&Silent).unwrap().tree;
+    assert!(copy(&tree)[0].is_ok());
+    fs::write(job.join("small"), "new").unwrap();
+    fs::write(job.join("large"), "x".repeat(1 << 20)).unwrap();
+    let large = write_job(&setup.here, r#"{"a": 2}"#);
+    fs::write(large.join("large"), "x".repeat(1 << 20)).unwrap();
+    let (here, there) = (
+        local.list(&Silent).unwrap().tree,
+        remote.list(&Silent).unwrap().tree,
+    );
+    let at = here
+        .jobs
+        .iter()
+        .position(|job| job.id == tree.jobs[0].id)
+        .unwrap();
+    let arrived = copy(&Tree {
+        document: None,
+        jobs: vec![here.jobs[1 - at].clone()],
+    });
+    assert!(arrived[0].is_err(), "{arrived:?}");
+    let name = |name: &str| RelPath::new(name.as_bytes()).unwrap();
+    let copies = ["large", "small"].map(|file| FileCopy {
+        place: Place::of_job(here.jobs[at].id, name(file)),
+        source: here.jobs[at].get(&name(file)).unwrap().clone(),
+        before: there.jobs[0].get(&name(file)).cloned(),
+    });
+    let done = collect(2, |done| {
+        remote.copy_files(&local, Whose::Remote, &a_run(), &copies, done)
+    });
+    assert!(
+        done[0].as_ref().unwrap_err().contains("No space left"),
+        "{done:?}"
+    );
+    let texts = [NewText {
+        place: Place::of_job(here.jobs[at].id, name("text")),
+        bytes: vec![b'x'; 1 << 20],
+        modified: None,
+        before: None,
+    }];
+    let done = collect(1, |done| remote.write_many(&a_run(), &texts, done));
+    assert!(
+        done[0].as_ref().unwrap_err().contains("No space left"),
+        "{done:?}"
+    );
+    // What is there is old or new, and whole.
+    let found = remote.list(&Silent).unwrap().tree;
+    assert_eq!(found.jobs.len(), 1);
+    let names: Vec<_> = found.jobs[0]
+        .entries
+        .iter()
+        .map(|(path, _)| path.to_string())
+        .collect();
+    assert_eq!(names, ["signac_statepoint.json", "small"]);
+    assert_eq!(found.jobs[0].get(&name("small")).unwrap().size_bytes(), 3);
+}

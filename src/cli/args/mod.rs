@@ -2,6 +2,7 @@
 
 mod local_queue;
 mod queue;
+mod remote;
 mod sync;
 mod workflow;
 
@@ -11,6 +12,7 @@ pub(super) use local_queue::{
 pub(super) use queue::{
     BatchSelectionArgs, BatchState, CancelArgs, HoldArgs, QueueArgs, ReleaseArgs,
 };
+pub(super) use remote::{RemoteAddArgs, RemoteArgs, RemoteCommand};
 pub(super) use sync::{PreferChoice, StrategyChoice, SyncArgs};
 pub(super) use workflow::{
     BatchArgs, ClusterArgs, ClusterCommand, ExecArgs, ExplainArgs, LogArgs, NextArgs, Order,
@@ -120,6 +122,7 @@ pub(super) enum Command {
     Release(ReleaseArgs),
     Cluster(ClusterArgs),
     Sync(Box<SyncArgs>),
+    Remote(RemoteArgs),
     Workflow(WorkflowArgs),
     Status(StatusArgs),
     Next(NextArgs),

@@ -156,7 +156,7 @@ impl Lines<'_> {
 }
 
 /// Writes a text as TOML does: as it is if that can be, or else as JSON does, which TOML reads, too.
-fn quoted(text: &str) -> String {
+pub(super) fn quoted(text: &str) -> String {
     let is_literal =
         text.contains(['\\', '"']) && !text.contains('\'') && !text.contains(char::is_control);
     match is_literal {
@@ -166,7 +166,7 @@ fn quoted(text: &str) -> String {
 }
 
 /// Writes a name of a key.
-fn key(name: &str) -> String {
+pub(super) fn key(name: &str) -> String {
     let is_bare = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-');
     match !name.is_empty() && name.chars().all(is_bare) {
         true => name.to_owned(),

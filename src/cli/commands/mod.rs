@@ -19,6 +19,7 @@ pub(super) mod mounts;
 pub(super) mod next;
 pub(super) mod pilot;
 pub(super) mod queue;
+pub(super) mod remote;
 pub(super) mod run;
 pub(super) mod schema;
 pub(super) mod statepoint;

@@ -53,10 +53,16 @@ pub(in crate::cli) fn run(context: &Context<'_>, args: &SyncArgs) -> Result<Exit
             options: options(args, &remote)?,
             name: remote.name.clone(),
         };
-        let synced = remote.open(&local, !args.dry_run).and_then(|opened| {
-            let memory = remote.memory(&local);
-            one.sync(&opened, Some(&memory))
-        });
+        let synced = remote
+            .open(context, &local, !args.dry_run)
+            .and_then(|opened| {
+                let memory = remote.memory(&local);
+                let exit = one.sync(&opened, Some(&memory))?;
+                if !args.dry_run {
+                    remote.note_sync(&local)?;
+                }
+                Ok(exit)
+            });
         // With several, what fails for one does not keep the others waiting.
         exit = exit.or(match synced {
             Err(error) if remotes.len() > 1 => {
@@ -91,7 +97,7 @@ fn as_signac_does(context: &Context<'_>, args: &SyncArgs) -> Result<Exit, CliErr
     } else {
         destination.lock()?
     };
-    let opened = remote.open(&destination, false)?;
+    let opened = remote.open(context, &destination, false)?;
     let one = One {
         context,
         args,

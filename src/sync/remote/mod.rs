@@ -13,7 +13,7 @@ use super::side::{
     Done, FileDigest, FoundText, Listing, NewText, Outcome, Removal, Run, Side, SyncError,
 };
 use super::tree::{Content, Entry, INCOMING_SUFFIX};
-use crate::exec::{Answer, Connection, SshError, SshOptions, quoted_bytes};
+use crate::exec::{Answer, Connection, Kept, SshError, SshOptions, quoted_bytes};
 use crate::fsx;
 use crate::report::{Event, Observer, with_causes};
 use crate::statepoint::JobId;
@@ -79,6 +79,8 @@ pub struct RemoteFacts {
 /// A data space on another machine.
 #[derive(Debug)]
 pub struct RemoteSide {
+    // Given up before the connection is.
+    _lock: Option<Kept>,
     connection: Connection,
     options: RemoteOptions,
     /// The project's directory.
@@ -136,6 +138,7 @@ impl RemoteSide {
             trash: trash.to_owned(),
             connection,
             options,
+            _lock: None,
         })
     }
 
@@ -163,6 +166,26 @@ impl RemoteSide {
             silence_max: SILENCE_MAX,
         })
         .map_err(failed)
+    }
+
+    /// Takes the lock that only one sync of a project has, until this is dropped.
+    ///
+    /// # Errors
+    ///
+    /// Fails if another sync has it.
+    pub fn lock(&mut self) -> Result<(), SyncError> {
+        let kept = self.connection.keep(script::LOCK, &[&self.root]);
+        let (kept, line) = kept.map_err(failed)?;
+        match line.strip_prefix("taken") {
+            Some(pid) => Err(SyncError::Locked {
+                root: self.root().to_owned(),
+                pid: Some(format!("{} on {}", pid.trim(), self.options.host)),
+            }),
+            None => {
+                self._lock = Some(kept);
+                Ok(())
+            }
+        }
     }
 
     /// Returns the project's directory there.

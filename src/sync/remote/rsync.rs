@@ -161,7 +161,7 @@ impl RemoteSide {
                 let is_missing = complaint.contains("not found");
                 let hint = match is_missing {
                     true => format!(
-                        "install rsync on `{host}`, or name it: `rsync = \"/path/of/rsync\"` in [remote.NAME]"
+                        "install rsync on `{host}`, or name it by `rsync = …` in [remote.NAME]"
                     ),
                     false => {
                         "what has arrived is kept; the next sync goes on from there".to_owned()

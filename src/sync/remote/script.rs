@@ -216,6 +216,22 @@ done' sh
 pub(super) const PREPARE: &str = r#"cd -- "$1" && mkdir -p -- workspace "workspace/$2/tmp"
 "#;
 
+/// Takes the lock that only one sync of a project has, until the standard input ends. Without
+/// flock(1), or where nothing may be written, there is none.
+pub(super) const LOCK: &str = r#"cd -- "$1" || exit
+mkdir -p .sweepfs/locks 2>/dev/null
+file=.sweepfs/locks/sync
+if ! command -v flock >/dev/null || ! [ -w .sweepfs/locks ] || { [ -e "$file" ] && ! [ -w "$file" ]; }; then
+  echo free
+else
+  exec 9>>"$file"
+  flock -n 9 || { echo "taken $(head -c 20 "$file")"; exit 0; }
+  echo "$$" >"$file"
+  echo free
+fi
+cat >/dev/null
+"#;
+
 /// Gives the jobs on the standard input their names, if those are free, and says which have them.
 pub(super) const INSTALL: &str = r#"cd -- "$1/workspace/$2" || exit
 xargs -0 -r sh -c 'mv -n -t .. -- "$@"; for id; do [ -e "$id" ] || printf "%s\0" "$id"; done' sh
