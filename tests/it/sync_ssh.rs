@@ -2,6 +2,7 @@
 
 use super::support::env::{Env, write_job};
 use super::support::ssh::Host;
+use super::sync::model::{Space, play_over_ssh};
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -559,4 +560,27 @@ fn a_full_disk_there_loses_nothing() {
         .collect();
     assert_eq!(names, ["signac_statepoint.json", "small"]);
     assert_eq!(found.jobs[0].get(&name("small")).unwrap().size_bytes(), 3);
+}
+
+#[test]
+fn a_laptop_and_two_machines_end_equal_and_no_edit_is_lost() {
+    let env = Env::new();
+    let Some(a) = Host::up(&env, "alpha") else {
+        return;
+    };
+    let Some(b) = Host::up(&env, "beta") else {
+        return;
+    };
+    let there = |host: &Host| {
+        let options = RemoteOptions {
+            host: host.name.clone(),
+            path: ROOT.into(),
+            name: host.name.clone(),
+            ssh: host.ssh().map(Into::into).into(),
+            runtime_dir: env.path().join("run"),
+            ..RemoteOptions::default()
+        };
+        Space::there(host.home().join(ROOT), options)
+    };
+    play_over_ssh(env.path().join("laptop"), [there(&a), there(&b)], 77, 10);
 }

@@ -2,5 +2,5 @@
 
 mod killed;
 mod local;
-mod model;
+pub(crate) mod model;
 mod signac;

@@ -9,7 +9,9 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 use sweepfs::report::{Problem, Silent};
-use sweepfs::sync::{LocalSide, Memory, Options, Prefer, Run, Session, Wanted, Whose};
+use sweepfs::sync::{
+    LocalSide, Memory, Options, Prefer, RemoteOptions, RemoteSide, Run, Session, Wanted, Whose,
+};
 use sweepfs::workspace::Project;
 
 const STATEPOINT: &str = "signac_statepoint.json";
@@ -373,8 +375,30 @@ fn expect_sidecar(out: &mut Expected, job: &str, (l, r): (&Node, &Node), base: O
 }
 
 /// One of the data spaces.
-struct Space {
+pub(crate) struct Space {
     root: PathBuf,
+    /// How it is reached, if it is on another machine.
+    remote: Option<RemoteSide>,
+}
+
+impl Space {
+    /// A new project here.
+    fn here(root: PathBuf) -> Self {
+        fs::create_dir_all(&root).unwrap();
+        Project::init(&root).unwrap();
+        Self { root, remote: None }
+    }
+
+    /// A new project on a pretend machine.
+    pub(crate) fn there(root: PathBuf, options: RemoteOptions) -> Self {
+        RemoteSide::create(&options).unwrap();
+        let remote = RemoteSide::open(options).unwrap();
+        fs::create_dir_all(root.join("workspace")).unwrap();
+        Self {
+            root,
+            remote: Some(remote),
+        }
+    }
 }
 
 /// Makes every content and every time another one.
@@ -539,10 +563,13 @@ struct Synced {
 }
 
 fn sync(laptop: &Space, other: &Space, memory: &Memory, options: &Options, n: usize) -> Synced {
-    let (local, peer) = (side(laptop), side(other));
+    let (local, here) = (side(laptop), side(other));
     let session = Session {
         local: &local,
-        peer: &peer,
+        peer: match &other.remote {
+            Some(remote) => remote,
+            None => &here,
+        },
         memory: Some(memory),
         options,
         wanted: Wanted::All,
@@ -587,19 +614,19 @@ fn three_data_spaces_end_equal_and_no_edit_is_lost() {
     };
     for round in 0..n_rounds() {
         let root = dir.path().join(round.to_string());
-        play(&root, 1000 + round as u64);
+        let spaces = ["laptop", "a", "b"].map(|name| Space::here(root.join(name)));
+        play(&spaces, 1000 + round as u64, 6);
         fs::remove_dir_all(root).unwrap();
     }
 }
 
-fn play(root: &Path, seed: u64) {
-    let spaces = ["laptop", "a", "b"].map(|name| Space {
-        root: root.join(name),
-    });
-    for space in &spaces {
-        fs::create_dir_all(&space.root).unwrap();
-        Project::init(&space.root).unwrap();
-    }
+/// A laptop and two other machines.
+pub(crate) fn play_over_ssh(laptop: PathBuf, others: [Space; 2], seed: u64, n_steps: usize) {
+    let [a, b] = others;
+    play(&[Space::here(laptop), a, b], seed, n_steps);
+}
+
+fn play(spaces: &[Space; 3], seed: u64, n_steps: usize) {
     let memories =
         ["a", "b"].map(|name| Memory::new(spaces[0].root.join(".sweepfs/remotes").join(name)));
     let mut agreed = [Agreed::default(), Agreed::default()];
@@ -608,14 +635,14 @@ fn play(root: &Path, seed: u64) {
         n: 0,
     };
     // None is ever without a job, which would be refused.
-    for space in &spaces {
+    for space in spaces {
         let job = crate::support::env::write_job(&space.root, r#"{"a": "kept"}"#);
         let modified = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000_000);
         let file = fs::File::open(job.join(STATEPOINT)).unwrap();
         file.set_modified(modified).unwrap();
     }
-    for step in 0..6 {
-        for space in &spaces {
+    for step in 0..n_steps {
+        for space in spaces {
             for _ in 0..edits.random.below(6) {
                 edits.edit(space);
             }
@@ -646,7 +673,7 @@ fn play(root: &Path, seed: u64) {
         assert!(again.is_empty, "{context}");
         assert_eq!(again.conflicts, expected.conflicts, "{context}");
     }
-    end_equal(&spaces, &memories, seed);
+    end_equal(spaces, &memories, seed);
 }
 
 /// With all conflicts decided, all three are equal.
