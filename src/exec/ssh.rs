@@ -175,9 +175,7 @@ impl Connection {
             options,
         };
         if !connection.is_open_already()? {
-            // Short, since the path of a socket must be.
-            let name = &Uuid::new_v4().simple().to_string()[..8];
-            let socket = connection.options.dir.join(name);
+            let socket = connection.options.dir.join("c");
             if socket.as_os_str().len() > SOCKET_BYTES_MAX {
                 return Err(SshError::Connection {
                     host: connection.options.host.clone(),
@@ -417,7 +415,7 @@ impl Connection {
                 }
             };
             let taken = chunk.and_then(|chunk| match greeting.rest(&chunk) {
-                Some(bytes) if bytes.is_empty() => Ok(()),
+                Some([]) => Ok(()),
                 Some(bytes) => take(bytes),
                 None if greeting.seen.len() > GREETING_BYTES_MAX => Err(io::Error::new(
                     io::ErrorKind::InvalidData,

@@ -116,7 +116,7 @@ mod tests {
         let mut output = Vec::new();
         let args = ["-c", "echo a; echo b >&2; exit 24"].map(OsStr::new);
         let ran = stream(Path::new("sh"), &args, |chunk| {
-            output.extend_from_slice(chunk)
+            output.extend_from_slice(chunk);
         });
         assert_eq!(ran.expect("it runs"), (Some(24), "b\n".to_owned()));
         assert_eq!(output, b"a\n");

@@ -1,12 +1,17 @@
 //! `sync` with other machines, over a real ssh.
 
-use super::support::env::{Env, write_job};
+use super::support::env::{Env, Ran, write_job};
+use super::support::random::Random;
 use super::support::ssh::Host;
+use super::support::wait_until;
+use super::sync::killed::{check_whole, edit};
 use super::sync::model::{Space, play_over_ssh};
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 use std::sync::Mutex;
+use std::time::Duration;
 use sweepfs::report::Silent;
 use sweepfs::sync::{
     Entry, FileCopy, FoundText, JobCopy, LocalSide, NewText, Peer, Place, RelPath, RemoteOptions,
@@ -220,7 +225,7 @@ fn files_are_replaced_if_they_are_as_listed() {
         let trash = other
             .join(".sweepfs/trash/test-1/workspace")
             .join(id.to_string());
-        assert_eq!(contents(&trash)[&b"same"[..]].len() > 2, true);
+        assert!(contents(&trash).contains_key(&b"same"[..]));
         for root in [root, other] {
             fs::remove_dir_all(root.join("workspace").join(id.to_string()).join("new dir"))
                 .unwrap();
@@ -583,4 +588,91 @@ fn a_laptop_and_two_machines_end_equal_and_no_edit_is_lost() {
         Space::there(host.home().join(ROOT), options)
     };
     play_over_ssh(env.path().join("laptop"), [there(&a), there(&b)], 77, 10);
+}
+
+impl Setup {
+    /// Tells the project how the machine is reached.
+    fn configure(&self) {
+        let [_, _, config] = self.host.ssh();
+        let text = format!(
+            "[remote.alpha]\nurl = 'alpha:{}'\nssh = ['ssh', '-F', '{config}']\n",
+            "a b c"
+        );
+        fs::write(self.here.join("sweepfs.toml"), text).unwrap();
+    }
+
+    fn command(&self, args: &[&str]) -> Command {
+        let mut command = self.env.command(&self.here, args);
+        command.env("XDG_RUNTIME_DIR", self.env.path().join("x"));
+        command
+    }
+
+    /// The processes here that have to do with the connection: `ssh` and `rsync`.
+    fn helpers(&self) -> Vec<i32> {
+        let path = self.env.path();
+        let path = path.to_str().unwrap();
+        let is_helper = |pid: &i32| {
+            let text = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+            let text = String::from_utf8_lossy(&text).into_owned();
+            let program = text.split(['\0', ' ']).next().unwrap_or_default();
+            matches!(program, "ssh" | "ssh:" | "rsync") && text.contains(path)
+        };
+        let names = fs::read_dir("/proc")
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name());
+        let pids = names.filter_map(|name| name.to_str().and_then(|name| name.parse().ok()));
+        pids.filter(is_helper).collect()
+    }
+}
+
+#[test]
+fn a_sync_that_is_cut_off_is_completed_by_the_next() {
+    let Some(mut setup) = Setup::new() else {
+        return;
+    };
+    setup.there = setup.host.home().join("a b c");
+    fs::rename(setup.host.home().join(ROOT), &setup.there).unwrap();
+    setup.configure();
+    let mut random = Random(11);
+    let mut n_cut = 0;
+    for round in 0..14 {
+        let (from, to) = match random.one_in(2) {
+            true => (&setup.here, &setup.there),
+            false => (&setup.there, &setup.here),
+        };
+        edit(from, round, &mut random);
+        let mut command = setup.command(&["sync", "alpha"]);
+        let mut child = command
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        std::thread::sleep(Duration::from_millis(100 + random.next() % 900));
+        let helpers = setup.helpers();
+        match round % 3 {
+            // Whatever of it runs there.
+            0 => drop(setup.host.run("kill -KILL -1")),
+            1 if !helpers.is_empty() => {
+                super::support::mounted::kill(helpers[random.below(helpers.len())], "KILL");
+            }
+            _ => child.kill().unwrap(),
+        }
+        n_cut += usize::from(!child.wait().unwrap().success());
+        check_whole(to);
+        check_whole(from);
+        Ran::of(setup.command(&["sync", "alpha"])).success();
+        let (here, there) = (setup.here.join("workspace"), setup.there.join("workspace"));
+        let diff = Command::new("diff")
+            .arg("-r")
+            .args([here, there])
+            .output()
+            .unwrap();
+        assert!(
+            diff.status.success(),
+            "round {round}: {}",
+            String::from_utf8_lossy(&diff.stdout)
+        );
+    }
+    assert!(n_cut > 5, "only {n_cut} were cut off");
+    wait_until("nothing of it runs", || setup.helpers().is_empty());
 }

@@ -3,6 +3,7 @@
 mod address;
 mod list;
 mod rsync;
+mod scratch;
 mod script;
 mod transfer;
 
@@ -19,6 +20,7 @@ use crate::report::{Event, Observer, with_causes};
 use crate::statepoint::JobId;
 use crate::workflow::FLOW_FILE;
 use list::{BadList, Lister, Records};
+use scratch::Scratch;
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::ffi::{OsStr, OsString};
@@ -82,6 +84,8 @@ pub struct RemoteSide {
     // Given up before the connection is.
     _lock: Option<Kept>,
     connection: Connection,
+    /// Removed after the connection has ended.
+    scratch: Scratch,
     options: RemoteOptions,
     /// The project's directory.
     root: OsString,
@@ -95,9 +99,12 @@ impl RemoteSide {
     ///
     /// Fails if there is no connection, no project, or not what is needed to list files.
     pub fn open(options: RemoteOptions) -> Result<Self, SyncError> {
-        let connection = Self::connect(&options)?;
+        let scratch = Scratch::new(&options.runtime_dir)?;
+        let connection = connect(&options, &scratch)?;
         let root = directory(&options.path);
-        let answer = connection.ask(script::PROBE, &[&root]).map_err(failed)?;
+        let answer = connection
+            .ask(script::PROBE, &[&root])
+            .map_err(|error| failed(&error))?;
         let mut fields = answer.output.split(|b| *b == 0);
         let mut field = || fields.next().unwrap_or_default();
         let missing = |message: String, hint: String| SyncError::Failed {
@@ -127,16 +134,17 @@ impl RemoteSide {
                 let message = format!("`{host}` lists no files: its `find` or `stat` is not GNU's");
                 return Err(missing(message, hint.to_owned()));
             }
-            _ => return Err(failed(connection.failed(&answer))),
+            _ => return Err(failed(&connection.failed(&answer))),
         }
         let (root, trash) = (OsStr::from_bytes(field()), OsStr::from_bytes(field()));
         if root.is_empty() || trash.is_empty() {
-            return Err(failed(connection.failed(&answer)));
+            return Err(failed(&connection.failed(&answer)));
         }
         Ok(Self {
             root: root.to_owned(),
             trash: trash.to_owned(),
             connection,
+            scratch,
             options,
             _lock: None,
         })
@@ -148,24 +156,13 @@ impl RemoteSide {
     ///
     /// Fails if there is no connection, or the directory cannot be made.
     pub fn create(options: &RemoteOptions) -> Result<(), SyncError> {
-        let connection = Self::connect(options)?;
+        let scratch = Scratch::new(&options.runtime_dir)?;
+        let connection = connect(options, &scratch)?;
         let answer = connection.ask(script::CREATE, &[&directory(&options.path)]);
-        match answer.map_err(failed)? {
+        match answer.map_err(|error| failed(&error))? {
             answer if answer.code == 0 => Ok(()),
-            answer => Err(failed(connection.failed(&answer))),
+            answer => Err(failed(&connection.failed(&answer))),
         }
-    }
-
-    fn connect(options: &RemoteOptions) -> Result<Connection, SyncError> {
-        fsx::create_private_dir_all(&options.runtime_dir)?;
-        Connection::open(SshOptions {
-            program: options.ssh.clone(),
-            host: options.host.clone(),
-            dir: options.runtime_dir.clone(),
-            can_ask: options.can_ask,
-            silence_max: SILENCE_MAX,
-        })
-        .map_err(failed)
     }
 
     /// Takes the lock that only one sync of a project has, until this is dropped.
@@ -175,7 +172,7 @@ impl RemoteSide {
     /// Fails if another sync has it.
     pub fn lock(&mut self) -> Result<(), SyncError> {
         let kept = self.connection.keep(script::LOCK, &[&self.root]);
-        let (kept, line) = kept.map_err(failed)?;
+        let (kept, line) = kept.map_err(|error| failed(&error))?;
         match line.strip_prefix("taken") {
             Some(pid) => Err(SyncError::Locked {
                 root: self.root().to_owned(),
@@ -204,7 +201,7 @@ impl RemoteSide {
         let fields = answer.output.split(|b| *b == 0);
         let fields: Vec<_> = fields.map(String::from_utf8_lossy).collect();
         let [rsync, sweepfs, is_writable, n_jobs, ..] = fields.as_slice() else {
-            return Err(failed(self.connection.failed(&answer)));
+            return Err(failed(&self.connection.failed(&answer)));
         };
         let version = |line: &str, before: &str| {
             let after = line.trim_start().strip_prefix(before).map(str::trim_start);
@@ -232,7 +229,9 @@ impl RemoteSide {
             .chain(words)
             .collect();
         let script = "cd -- \"$1\" || exit\nshift\nexec \"$@\" </dev/null";
-        self.connection.ask(script, &words).map_err(failed)
+        self.connection
+            .ask(script, &words)
+            .map_err(|error| failed(&error))
     }
 
     /// Runs a script in the project's directory.
@@ -248,9 +247,9 @@ impl RemoteSide {
     ) -> Result<Answer, SyncError> {
         let args = [&[self.root.as_os_str()], args].concat();
         let answer = self.connection.ask_with(script, &args, write);
-        match answer.map_err(failed)? {
+        match answer.map_err(|error| failed(&error))? {
             answer if answer.code == 0 => Ok(answer),
-            answer => Err(failed(self.connection.failed(&answer))),
+            answer => Err(failed(&self.connection.failed(&answer))),
         }
     }
 
@@ -368,6 +367,17 @@ impl RemoteSide {
     }
 }
 
+fn connect(options: &RemoteOptions, scratch: &Scratch) -> Result<Connection, SyncError> {
+    Connection::open(SshOptions {
+        program: options.ssh.clone(),
+        host: options.host.clone(),
+        dir: scratch.path().to_owned(),
+        can_ask: options.can_ask,
+        silence_max: SILENCE_MAX,
+    })
+    .map_err(|error| failed(&error))
+}
+
 /// Returns a directory as `cd` takes it, whatever its name.
 fn directory(path: &str) -> OsString {
     match path {
@@ -376,9 +386,9 @@ fn directory(path: &str) -> OsString {
     }
 }
 
-fn failed(error: SshError) -> SyncError {
+fn failed(error: &SshError) -> SyncError {
     SyncError::Failed {
-        message: with_causes(&error),
+        message: with_causes(error),
         hint: error.hint(),
     }
 }
@@ -464,9 +474,9 @@ impl Side for RemoteSide {
         if let Some(fault) = fault {
             return Err(self.nonsense(&fault));
         }
-        let answer = answer.map_err(failed)?;
+        let answer = answer.map_err(|error| failed(&error))?;
         if answer.code != 0 {
-            return Err(failed(self.connection.failed(&answer)));
+            return Err(failed(&self.connection.failed(&answer)));
         }
         let listing = lister.into_inner().finish(&answer.complaint);
         listing.map_err(|error| self.nonsense(&error))
@@ -518,7 +528,7 @@ impl Side for RemoteSide {
                         .iter()
                         .try_for_each(|text| input.write_all(&text.bytes))
                 });
-            let answer = answer.map_err(failed)?;
+            let answer = answer.map_err(|error| failed(&error))?;
             let why = answer
                 .complaint
                 .lines()

@@ -6,8 +6,7 @@ use crate::fsx::{self, Durability};
 use crate::sync::{SyncError, Whose};
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
-use std::path::{Path, PathBuf};
-use uuid::Uuid;
+use std::path::Path;
 
 /// An `rsync` over which nothing comes for so long gives up.
 const TIMEOUT_S: u32 = 300;
@@ -61,10 +60,7 @@ impl RemoteSide {
         if transfer.names.is_empty() {
             return Ok(Complaints::default());
         }
-        let list = self
-            .options
-            .runtime_dir
-            .join(format!("names-{}", Uuid::new_v4()));
+        let list = self.scratch.path().join("names");
         let mut text = Vec::new();
         for name in transfer.names {
             text.extend_from_slice(name);
@@ -81,7 +77,7 @@ impl RemoteSide {
                 message: crate::report::with_causes(&error),
                 hint: Some("install rsync here".into()),
             }),
-            Err(error) => Err(failed(error.into())),
+            Err(error) => Err(failed(&error.into())),
         }
     }
 
@@ -103,6 +99,8 @@ impl RemoteSide {
             "--sparse",
             "--partial",
             "--from0",
+            // Our remote shell is one that writes as others do.
+            "--blocking-io",
         ]
         .map(OsString::from)
         .into();
@@ -202,26 +200,4 @@ fn without_patterns(path: &OsStr) -> OsString {
         escaped.push(*byte);
     }
     OsStr::from_bytes(&escaped).to_owned()
-}
-
-/// A directory of one run that is removed with all that is in it.
-#[derive(Debug)]
-pub(super) struct Scratch(PathBuf);
-
-impl Scratch {
-    pub(super) fn new(dir: &Path) -> Result<Self, SyncError> {
-        let path = dir.join(format!("texts-{}", Uuid::new_v4()));
-        fsx::create_private_dir(&path)?;
-        Ok(Self(path))
-    }
-
-    pub(super) fn path(&self) -> &Path {
-        &self.0
-    }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        let _ = fsx::remove_dir_all(&self.0);
-    }
 }

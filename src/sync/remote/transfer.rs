@@ -1,6 +1,7 @@
 //! Copying between the other machine and this one.
 
-use super::rsync::{Complaints, Scratch, Transfer};
+use super::rsync::{Complaints, Transfer};
+use super::scratch::Scratch;
 use super::{ARRIVING, CHANGED, RemoteSide, name_of, script};
 use crate::fsx::{self, Dir};
 use crate::sync::LocalSide;
@@ -36,7 +37,7 @@ impl RemoteSide {
     pub(super) fn fetch_texts(&self, places: &[Place]) -> Result<Vec<FoundText>, SyncError> {
         let mut found = Vec::with_capacity(places.len());
         for places in places.chunks(TEXTS_AT_ONCE) {
-            let scratch = Scratch::new(&self.options.runtime_dir)?;
+            let scratch = Scratch::new(self.scratch.path())?;
             let names: Vec<_> = places.iter().map(name_of).collect();
             let complaints = self.transfer(&Transfer {
                 to: Whose::Local,

@@ -25,7 +25,7 @@ fn is_whole(text: &str) -> bool {
 
 /// All that has its final name is whole; all jobs have their state points.
 #[track_caller]
-fn check_whole(root: &Path) {
+pub(crate) fn check_whole(root: &Path) {
     for job in fs::read_dir(root.join("workspace")).unwrap() {
         let job = job.unwrap();
         let name = job.file_name().into_string().unwrap();
@@ -53,7 +53,7 @@ fn check_whole(root: &Path) {
     }
 }
 
-fn edit(root: &Path, round: usize, random: &mut Random) {
+pub(crate) fn edit(root: &Path, round: usize, random: &mut Random) {
     for i in 0..N_JOBS {
         let job = write_job(root, &format!(r#"{{"a": {}}}"#, i + N_JOBS * (round / 3)));
         for file in 0..6 {

@@ -1,6 +1,6 @@
 //! Syncing data spaces on this machine.
 
-mod killed;
+pub(crate) mod killed;
 mod local;
 pub(crate) mod model;
 mod signac;
