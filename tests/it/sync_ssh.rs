@@ -635,7 +635,7 @@ fn a_sync_that_is_cut_off_is_completed_by_the_next() {
     setup.configure();
     let mut random = Random(11);
     let mut n_cut = 0;
-    for round in 0..14 {
+    for round in 0..12 {
         let (from, to) = match random.one_in(2) {
             true => (&setup.here, &setup.there),
             false => (&setup.there, &setup.here),
