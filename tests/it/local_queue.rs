@@ -51,6 +51,11 @@ fn wait_for_all(queue: &LocalQueue, array: &Array) -> Vec<Seen> {
     seen
 }
 
+/// The number of an array.
+fn number(array: &Array) -> &str {
+    array.id.id.split('.').next().unwrap()
+}
+
 /// How many ran at most at a time, of those that noted `+` and `-`.
 fn at_most(notes: &str) -> i32 {
     let (mut now, mut most) = (0, 0);
@@ -118,17 +123,20 @@ fn chains_and_pilots_go_to_the_queue_and_wait_for_their_release() {
         operation("fly", "true", "pre = 'after(\"prepare\")'"),
     ];
     let project = project(4, &chain.concat());
+    let host = project.cluster.as_ref().unwrap().dir();
+    let host = host.file_name().unwrap().to_str().unwrap();
     let ran = project.run(&[&SUBMIT[..], &["--chain", "--hold"]].concat());
     assert!(
-        ran.stderr
-            .contains("prepare: 4 submitted, array 1\nfly: 4 submitted, array 2\n"),
+        ran.stderr.contains(&format!(
+            "prepare: 4 submitted, array 1.{host}\nfly: 4 submitted, array 2.{host}\n"
+        )),
         "{ran:?}"
     );
     let queue = |word: &str| project.run(&["queue"]).success().matches(word).count();
     assert_eq!(queue(" held "), 8);
     project.run(&["release", "-o", "fly"]).success();
     assert_eq!(queue("waits for array 1"), 4);
-    project.run(&["hold", "2_0"]).success();
+    project.run(&["hold", &format!("2_0.{host}")]).success();
     assert_eq!((queue(" held "), queue("waits for array 1")), (5, 3));
     project.run(&["release", "--all"]).success();
     project.wait_for_queue(LIMIT);
@@ -137,7 +145,8 @@ fn chains_and_pilots_go_to_the_queue_and_wait_for_their_release() {
     project.run(&["workflow", "forget", "fly"]).success();
     let ran = project.run(&[&SUBMIT[..], &["--pilot", "2"]].concat());
     assert!(
-        ran.stderr.contains("pilot: 2 submitted, array 3\n"),
+        ran.stderr
+            .contains(&format!("pilot: 2 submitted, array 3.{host}\n")),
         "{ran:?}"
     );
     project.wait_for_queue(LIMIT);
@@ -259,7 +268,7 @@ fn the_first_comes_first_and_says_why_it_waits() {
     assert_eq!(queue.seen(&second), [waits("waits for cores")]);
     assert_eq!(
         queue.seen(&fourth),
-        [waits(&format!("waits for array {id}"))]
+        [waits(&format!("waits for array {}", number(&second)))]
     );
     fs::write(env.path().join("go"), "").unwrap();
     for array in [&first, &second, &fourth] {
@@ -306,8 +315,31 @@ fn what_waits_is_held_released_and_cancelled() {
     assert_eq!(scheduler.find("held-1").unwrap(), Some(array.id.id.clone()));
     // What has ended is no error, nor what never was.
     scheduler.cancel(&ids).unwrap();
-    scheduler.cancel(&["99_0".to_owned()]).unwrap();
+    scheduler
+        .cancel(&[ids[0].replacen(|c: char| c.is_ascii_digit(), "99", 1)])
+        .unwrap();
     scheduler.cancel(&["x".to_owned()]).unwrap_err();
+    // The queue of another machine is left alone, and so is what is in it.
+    let elsewhere = Array {
+        id: scheduler.array_id("1.elsewhere"),
+        ..array.clone()
+    };
+    let ids: Vec<_> = elsewhere.element_ids().collect();
+    let refused = scheduler.cancel(&ids).unwrap_err().to_string();
+    assert!(
+        refused.contains("is in the queue of elsewhere"),
+        "{refused}"
+    );
+    let (states, trouble) = scheduler.poll(std::slice::from_ref(&elsewhere));
+    assert_eq!(states.len(), 0);
+    assert!(
+        trouble
+            .unwrap()
+            .to_string()
+            .contains("the queue of elsewhere would be in")
+    );
+    std::os::unix::fs::symlink(queue.dir(), queue.dir().with_file_name("elsewhere")).unwrap();
+    assert_eq!(queue.seen(&elsewhere), queue.seen(&array));
     let other = Array {
         name: "held-2".to_owned(),
         ..array
@@ -386,9 +418,9 @@ fn the_environment_and_the_output_are_those_of_the_submitter() {
     ];
     let mut command = env.command(&env.path(), &args);
     command.envs(queue.vars()).env("ODD", "a=b\n'\"$HOME\u{1b}");
-    assert_eq!(command.output().unwrap().stdout, b"1\n");
+    let said = String::from_utf8(command.output().unwrap().stdout).unwrap();
     let array = Array {
-        id: queue.scheduler().array_id("1"),
+        id: queue.scheduler().array_id(said.trim()),
         name: "batch".to_owned(),
         elements: vec![0, 1],
     };
@@ -499,7 +531,7 @@ fn what_ran_when_the_machine_was_restarted_has_ended() {
     let journal = queue
         .dir()
         .join("live")
-        .join(format!("{}.batch", array.id.id))
+        .join(format!("{}.batch", number(&array)))
         .join("journal");
     let begun = |element: u32| {
         format!(

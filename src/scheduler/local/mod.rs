@@ -21,9 +21,8 @@ use super::{Array, ArrayId, Order, Scheduler, Seen, States, Trouble};
 use crate::exec;
 use crate::report::with_causes;
 use crate::template::Scope;
-use journal::{Event, Ranges, State, ranges};
+use journal::{Event, Progress, Ranges, State, ranges};
 use plan::Why;
-use queue::Place;
 use snapshot::Snapshot;
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
@@ -86,15 +85,42 @@ impl Local {
         }
     }
 
+    /// Reads how far an array is that is not alive here; `None` if this is not known any more.
+    fn progress_of(&self, id: u64, host: &str, name: &str) -> Result<Option<Progress>, QueueError> {
+        let queue = self.queue.of_host(host);
+        if !queue.exists() {
+            let dir = queue.dir().display();
+            let reason = format!(
+                "nothing is known of the array {id}.{host}: the queue of {host} would be in `{dir}`, which is not there"
+            );
+            return Err(QueueError::Refused(reason));
+        }
+        // In this order, since arrays go from one to the other.
+        let file_name = format!("{id}.{name}");
+        let live = queue.live_array(OsStr::new(&file_name));
+        for place in live
+            .into_iter()
+            .chain(queue.done_array(OsStr::new(&file_name)))
+        {
+            match place.load() {
+                Err(QueueError::Fs(error)) if error.kind() == ErrorKind::NotFound => {}
+                loaded => return loaded.map(|(_, progress)| Some(progress)),
+            }
+        }
+        Ok(None)
+    }
+
     /// Notes something for each array of which some elements are named.
     fn note(&self, ids: &[String], event: impl Fn(Ranges) -> Event) -> Result<(), Trouble> {
         let mut elements: BTreeMap<u64, Vec<u32>> = BTreeMap::new();
         for id in ids {
-            let parts = id.split_once('_');
-            let parts =
-                parts.and_then(|(id, element)| Some((id.parse().ok()?, element.parse().ok()?)));
-            let (array, element) =
-                parts.ok_or_else(|| Trouble(format!("`{id}` is no batch job")))?;
+            let (array, element, host) =
+                element_of(id).ok_or_else(|| Trouble(format!("`{id}` is no batch job")))?;
+            if host != self.queue.host() {
+                let trouble =
+                    format!("`{id}` is in the queue of {host}, and can be changed only there");
+                return Err(Trouble(trouble));
+            }
             elements.entry(array).or_default().push(element);
         }
         let mut changed = Vec::new();
@@ -172,19 +198,20 @@ impl Scheduler for Local {
         let finished = exec::run(&self.program, &args, CHANGING_MAX);
         let finished = succeeded("sweepfs local-queue submit", finished)?;
         let id = finished.stdout.trim();
-        match id.parse::<u64>() {
-            Ok(id) => Ok(id.to_string()),
-            Err(_) => Err(Trouble(format!("`{id}` is no id of an array"))),
+        match array_of(id) {
+            Some(_) => Ok(id.to_owned()),
+            None => Err(Trouble(format!("`{id}` is no id of an array"))),
         }
     }
 
     fn array_id(&self, id: &str) -> ArrayId {
-        ArrayId::new(id, format!("{id}_"), 0)
+        let (number, host) = id.split_once('.').unwrap_or((id, ""));
+        ArrayId::new(id, format!("{number}_"), 0).with_suffix(format!(".{host}"))
     }
 
     fn find(&self, name: &str) -> Result<Option<String>, Trouble> {
         let found = self.queue.find(name)?;
-        Ok(found.map(|id| id.to_string()))
+        Ok(found.map(|id| self.queue.name_of(id)))
     }
 
     fn poll(&self, arrays: &[Array]) -> (States, Option<Trouble>) {
@@ -199,26 +226,27 @@ impl Scheduler for Local {
         let next = snapshot.plan();
         let mut states = States::new();
         for array in arrays {
-            let live = array.id.id.parse().ok().and_then(|id| snapshot.0.get(&id));
+            let Some((id, host)) = array_of(&array.id.id) else {
+                continue;
+            };
+            let live = snapshot.0.get(&id).filter(|_| host == self.queue.host());
             if let Some(live) = live.filter(|live| live.place.name == array.name) {
-                let why = next.get(&live.place.id).and_then(|next| next.why);
+                let why = next.get(&id).and_then(|next| next.why);
                 add(&mut states, array, why, |element| {
                     live.progress.state(element)
                 });
                 continue;
             }
-            let done = self.queue.done_array(&array.id.id, &array.name);
-            match done.as_ref().map(Place::load) {
-                Some(Ok((_, progress))) => {
+            match self.progress_of(id, host, &array.name) {
+                Ok(Some(progress)) => {
                     add(&mut states, array, None, |element| progress.state(element));
                 }
-                Some(Err(QueueError::Fs(error))) if error.kind() == ErrorKind::NotFound => {
-                    // What is damaged may be alive all the same.
-                    let gone = array.element_ids().map(|id| (id, Seen::Gone));
-                    states.extend(gone.filter(|_| troubles.is_empty()));
+                // What is damaged may be alive all the same.
+                Ok(None) if troubles.is_empty() => {
+                    states.extend(array.element_ids().map(|id| (id, Seen::Gone)));
                 }
-                Some(Err(error)) => troubles.push(error),
-                None => {}
+                Ok(None) => {}
+                Err(error) => troubles.push(error),
             }
         }
         (states, troubles.into_iter().next().map(Trouble::from))
@@ -241,6 +269,20 @@ impl From<QueueError> for Trouble {
     fn from(error: QueueError) -> Self {
         Self(with_causes(&error))
     }
+}
+
+/// Reads what an array is called: its number, and the machine in whose queue it is.
+fn array_of(id: &str) -> Option<(u64, &str)> {
+    let (number, host) = id.split_once('.')?;
+    let is_name = !host.contains('/') && host != "." && host != "..";
+    Some((number.parse().ok()?, host)).filter(|_| is_name)
+}
+
+/// Reads what an element is called.
+fn element_of(id: &str) -> Option<(u64, u32, &str)> {
+    let (array, rest) = id.split_once('_')?;
+    let (element, host) = rest.split_once('.')?;
+    Some((array.parse().ok()?, element.parse().ok()?, host))
 }
 
 /// Adds what is known of the elements of an array.

@@ -181,6 +181,25 @@ impl Queue {
         Self { dir }
     }
 
+    /// The queue of another machine that has the same home directory.
+    pub(super) fn of_host(&self, host: &str) -> Self {
+        Self::at(self.dir.with_file_name(host))
+    }
+
+    /// Returns the name of its machine.
+    pub(super) fn host(&self) -> &str {
+        self.dir
+            .file_name()
+            .and_then(OsStr::to_str)
+            .unwrap_or_default()
+    }
+
+    /// Returns what an array is called: by its number, and the machine, since others may look at the
+    /// same project.
+    pub(super) fn name_of(&self, id: u64) -> String {
+        format!("{id}.{}", self.host())
+    }
+
     /// Returns its directory.
     pub fn dir(&self) -> &Path {
         &self.dir
@@ -245,8 +264,8 @@ impl Queue {
     }
 
     /// Returns where an array is when it has ended.
-    pub(super) fn done_array(&self, id: &str, name: &str) -> Option<Place> {
-        Place::of(&self.dir.join(DONE), OsStr::new(&format!("{id}.{name}")))
+    pub(super) fn done_array(&self, file_name: &OsStr) -> Option<Place> {
+        Place::of(&self.dir.join(DONE), file_name)
     }
 
     /// Returns the id of the array of that name.
@@ -303,18 +322,19 @@ impl Queue {
         Ok(())
     }
 
-    /// Adds an array, and sees to it that a worker knows. Returns its id.
+    /// Adds an array, and sees to it that a worker knows. Returns what it is called.
     ///
     /// # Errors
     ///
     /// Fails if the script asks for something that cannot be had, or the queue cannot be written.
-    pub fn submit(&self, submission: &Submission, program: &Path) -> Result<u64, QueueError> {
+    pub fn submit(&self, submission: &Submission, program: &Path) -> Result<String, QueueError> {
         let script = fsx::read(&submission.script)?;
         let refused = |reason| {
             let script = submission.script.display();
             QueueError::Refused(format!("`{script}` is refused: {reason}"))
         };
-        let request = Request::parse(&String::from_utf8_lossy(&script)).map_err(refused)?;
+        let request = Request::parse(&String::from_utf8_lossy(&script), self.host());
+        let request = request.map_err(refused)?;
         let limits = submission.limits.of_machine();
         check(&request, limits).map_err(refused)?;
         self.create()?;
@@ -348,7 +368,7 @@ impl Queue {
         fsx::rename(&new, &live.join(name))?;
         drop(lock);
         self.wake(program, &[id])?;
-        Ok(id)
+        Ok(self.name_of(id))
     }
 
     fn next_id(&self) -> Result<u64, QueueError> {
@@ -456,9 +476,11 @@ mod tests {
 
     /// An array that ended so long ago.
     fn add_ended(queue: &Queue, id: u64, n_elements: u32, ago: Duration) {
-        let place = queue.done_array(&id.to_string(), "x").expect("a name");
+        let place = queue
+            .done_array(OsStr::new(&format!("{id}.x")))
+            .expect("a name");
         fs::create_dir(&place.dir).expect("made");
-        let request = Request::parse(&format!("#SWEEPFS --elements={n_elements}\n"));
+        let request = Request::parse(&format!("#SWEEPFS --elements={n_elements}\n"), "host");
         let spec = Spec {
             request: request.expect("understood"),
             limits: Amount::default(),

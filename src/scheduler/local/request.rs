@@ -70,8 +70,9 @@ pub(super) struct Request {
 }
 
 impl Request {
-    /// Reads the lines at the head of a script, up to the first command.
-    pub(super) fn parse(script: &str) -> Result<Self, String> {
+    /// Reads the lines at the head of a script, up to the first command. Arrays are those of the
+    /// machine of that name.
+    pub(super) fn parse(script: &str, host: &str) -> Result<Self, String> {
         let mut request = Self {
             name: "batch".to_owned(),
             n_elements: 1,
@@ -87,13 +88,13 @@ impl Request {
             let Some(text) = line.strip_prefix(PREFIX) else {
                 continue;
             };
-            let understood = request.set(text.trim());
+            let understood = request.set(text.trim(), host);
             understood.map_err(|reason| format!("line {number} of the script: {reason}"))?;
         }
         Ok(request)
     }
 
-    fn set(&mut self, text: &str) -> Result<(), String> {
+    fn set(&mut self, text: &str, host: &str) -> Result<(), String> {
         let (key, value) = text.split_once('=').unwrap_or((text, ""));
         let wrong = |what: &str| format!("`{text}` should be {what}");
         let number = |max: u64| {
@@ -115,9 +116,13 @@ impl Request {
             "--time" => self.time_s = Some(number(u32::MAX.into())?),
             "--grace" => self.grace_s = number(u32::MAX.into())?,
             "--after" => {
-                let ids = value.split(',').map(|id| id.parse().ok());
+                let number = |id: &str| {
+                    let (number, of) = id.split_once('.').unwrap_or((id, host));
+                    number.parse().ok().filter(|_| of == host)
+                };
+                let ids = value.split(',').map(number);
                 let ids: Option<Vec<u64>> = ids.collect();
-                self.after = ids.ok_or_else(|| wrong("ids of arrays"))?;
+                self.after = ids.ok_or_else(|| wrong("ids of arrays of this machine"))?;
             }
             "--hold" if text == key => self.is_held = true,
             _ => return Err(format!("`{text}` is not understood")),
@@ -148,8 +153,8 @@ mod tests {
     fn the_head_of_a_script_is_understood() {
         let script = "#!/bin/bash\n#SWEEPFS --name=fly-1\n#SWEEPFS --elements=20\n\n#SWEEPFS --at-once=3\n\
             # a comment\n#SWEEPFS --cores=4\n#SWEEPFS --memory=512M\n#SWEEPFS --gpus=1\n#SWEEPFS --time=90\n\
-            #SWEEPFS --after=4,17\n#SWEEPFS --hold\n#SWEEPFS --grace=5\necho\n#SWEEPFS --nothing\n";
-        let request = Request::parse(script).expect("understood");
+            #SWEEPFS --after=4,17.host.org\n#SWEEPFS --hold\n#SWEEPFS --grace=5\necho\n#SWEEPFS --nothing\n";
+        let request = Request::parse(script, "host.org").expect("understood");
         let expected = Request {
             name: "fly-1".into(),
             n_elements: 20,
@@ -161,7 +166,7 @@ mod tests {
             is_held: true,
         };
         assert_eq!(request, expected);
-        let plain = Request::parse("sleep 1\n").expect("nothing is needed");
+        let plain = Request::parse("sleep 1\n", "host.org").expect("nothing is needed");
         assert_eq!(
             (plain.n_elements, plain.needs.0, plain.grace_s),
             (1, [1, 0, 0], 30)
@@ -179,9 +184,10 @@ mod tests {
             ("--memory=4X", "should be a size"),
             ("--memory=99999999999T", "should be a size"),
             ("--after=", "should be ids of arrays"),
+            ("--after=4.other", "should be ids of arrays of this machine"),
         ] {
             let script = format!("#!/bin/bash\n#SWEEPFS {line}\n");
-            let error = Request::parse(&script).expect_err(line);
+            let error = Request::parse(&script, "host.org").expect_err(line);
             assert!(error.starts_with("line 2 of the script: "), "{error}");
             assert!(error.contains(reason), "{error}");
         }

@@ -73,7 +73,7 @@ pub fn shepherd(
         return Ok(());
     };
     place.note(&Event::Runs(charge.element))?;
-    let (verdict, words) = match start(&place, charge) {
+    let (verdict, words) = match start(queue, &place, charge) {
         Ok((script, patience)) => watch(&place, charge.element, script, patience, sender, &calls)?,
         Err(error) => (Verdict::Failed, with_causes(&error)),
     };
@@ -104,13 +104,17 @@ struct Patience {
     grace: Duration,
 }
 
-fn start(place: &Place, charge: Charge<'_>) -> Result<(Released, Patience), QueueError> {
+fn start(
+    queue: &Queue,
+    place: &Place,
+    charge: Charge<'_>,
+) -> Result<(Released, Patience), QueueError> {
     let spec = place.spec()?;
     let mut env = place.env()?;
     let is_set = |name: &str| env.iter().any(|(known, _)| known == name);
     let has_choice = is_set("CUDA_VISIBLE_DEVICES");
     let mut set = |name: &str, value: String| env.push((name.into(), value.into()));
-    set("SWEEPFS_ARRAY_ID", place.id.to_string());
+    set("SWEEPFS_ARRAY_ID", queue.name_of(place.id));
     set("SWEEPFS_ARRAY_INDEX", charge.element.to_string());
     if !charge.gpus.is_empty() && !has_choice {
         set("CUDA_VISIBLE_DEVICES", charge.gpus.to_owned());
