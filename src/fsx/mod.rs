@@ -410,9 +410,9 @@ impl Lock {
         at("lock", path, open()).map(|file| Self { _file: file })
     }
 
-    /// Takes the lock on a file, which is made if absent, and writes a text into it; or returns the
+    /// Takes the lock on a file, which is made if absent, and writes into it who has it; or returns the
     /// text of who has the lock.
-    pub fn try_acquire(path: &Path, text: &str) -> Result<std::result::Result<Self, String>> {
+    pub fn acquire_as(path: &Path, text: &str) -> Result<std::result::Result<Self, String>> {
         if let Some(parent) = path.parent() {
             create_dir_all(parent)?;
         }

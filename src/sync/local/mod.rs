@@ -70,7 +70,7 @@ impl LocalSide {
     pub fn lock(&self) -> Result<Option<Lock>, SyncError> {
         let path = self.workspace.project_root().join(".sweepfs/locks/sync");
         let pid = format!("{}\n", rustix::process::getpid().as_raw_nonzero());
-        match Lock::try_acquire(&path, &pid) {
+        match Lock::acquire_as(&path, &pid) {
             Ok(Ok(lock)) => Ok(Some(lock)),
             Ok(Err(owner)) => Err(SyncError::Locked {
                 root: self.workspace.project_root().to_owned(),

@@ -494,7 +494,7 @@ fn no_link_leads_a_write_out_of_the_job() {
 fn two_syncs_at_once_do_not_meet() {
     let pair = Pair::new(1);
     let lock = pair.there.join(".sweepfs/locks/sync");
-    let held = sweepfs::fsx::Lock::try_acquire(&lock, "4711\n")
+    let held = sweepfs::fsx::Lock::acquire_as(&lock, "4711\n")
         .unwrap()
         .unwrap();
     let told = pair.sync(&[], 4);
