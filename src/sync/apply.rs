@@ -17,6 +17,8 @@ use std::sync::{Mutex, PoisonError};
 /// What came of a sync.
 #[derive(Debug, Default)]
 pub struct Applied {
+    /// What was to be done.
+    pub plan: Plan,
     /// What was not done, and why.
     pub failures: Vec<Problem>,
 }
@@ -42,12 +44,11 @@ impl Sides<'_> {
 /// known, too.
 pub(super) fn apply(
     sides: Sides<'_>,
-    plan: Plan,
+    mut plan: Plan,
     run: &Run,
-    base: Base,
+    mut base: Base,
     memory: Option<&Memory>,
 ) -> Result<Applied, SyncError> {
-    let mut base = base;
     let is_empty = plan.is_empty() && plan.updates.is_empty();
     let journal = match memory {
         Some(memory) if !is_empty => Some(memory.begin()?),
@@ -67,11 +68,12 @@ pub(super) fn apply(
     }
     sides.observer.event(Event::Finished);
     let (updates, failures) = notes.into_parts();
-    base.update(plan.updates.into_iter().chain(updates).collect());
+    let known = std::mem::take(&mut plan.updates).into_iter();
+    base.update(known.chain(updates).collect());
     if let (Some(memory), false) = (memory, is_empty) {
         memory.save(&base)?;
     }
-    done.map(|()| Applied { failures })
+    done.map(|()| Applied { plan, failures })
 }
 
 /// Returns the places of the jobs that are removed, which are forgotten then.

@@ -19,6 +19,7 @@ mod session;
 mod side;
 mod state;
 mod statepoints;
+mod texts;
 mod tree;
 
 pub use apply::Applied;

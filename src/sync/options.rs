@@ -96,10 +96,10 @@ impl FileFilter {
         {
             return false;
         }
-        if is_of_both && self.is_left_by_signac(path) {
+        let is_of_job = is_of_job(path);
+        if is_of_both && !is_of_job && self.is_left_by_signac(path, entry) {
             return false;
         }
-        let is_of_job = is_of_job(path);
         if self.documents_only {
             return is_of_job;
         }
@@ -115,12 +115,13 @@ impl FileFilter {
             || self.only.iter().any(|pattern| is_match(pattern, path))
     }
 
-    fn is_left_by_signac(&self, path: &RelPath) -> bool {
+    fn is_left_by_signac(&self, path: &RelPath, entry: &Entry) -> bool {
         let is_excluded = |part: &[u8]| {
             let names = self.names_excluded.as_ref();
             names.is_some_and(|names| names.is_match(&String::from_utf8_lossy(part)))
         };
-        (self.top_only && path.parent().is_some()) || is_excluded(path.file_name())
+        (self.top_only && (entry.is_dir() || path.parent().is_some()))
+            || is_excluded(path.file_name())
     }
 }
 

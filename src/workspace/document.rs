@@ -80,10 +80,12 @@ impl Workspace {
         }
     }
 
-    /// Returns the file whose lock a writer of ours holds while it changes a job's document.
+    /// Returns the file whose lock a writer of ours holds while it changes a job's document: one for
+    /// all jobs whose ids end alike, for a file per job would cost as many inodes as the jobs.
     pub fn document_lock(&self, id: &JobId) -> PathBuf {
+        let shard = &id.to_string()[JobId::LEN - 2..];
         let locks = self.project_root.join(".sweepfs").join("locks");
-        locks.join(id.to_string())
+        locks.join(format!("document-{shard}"))
     }
 
     /// Applies edits to a job's document, all or none.

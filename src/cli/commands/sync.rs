@@ -241,12 +241,10 @@ impl One<'_> {
         if self.args.dry_run {
             return self.show(&prepared.plan);
         }
-        let report = self.report(&prepared.plan);
-        let told = Told::of(&prepared.plan);
-        for line in report.actions.iter().filter(|_| self.context.verbose > 0) {
-            self.context.term.note(line);
+        if self.context.verbose > 0 {
+            let lines = prepared.plan.lines();
+            lines.iter().for_each(|line| self.context.term.note(line));
         }
-        let plan = prepared.plan.clone();
         let run = Run {
             id: format!(
                 "{}-{}",
@@ -258,7 +256,7 @@ impl One<'_> {
         };
         let applied = session.apply(prepared, &run)?;
         drop(observer);
-        self.tell(&plan, &applied, report, &told)
+        self.tell(&applied)
     }
 
     /// Returns the jobs that are selected among those that are here.
@@ -290,7 +288,10 @@ impl One<'_> {
         Report {
             remote: &self.name,
             dry_run: self.args.dry_run,
-            actions: plan.lines(),
+            actions: match self.args.json || self.args.dry_run {
+                true => plan.lines(),
+                false => Vec::new(),
+            },
             to_local: plan.totals(Whose::Local),
             to_remote: plan.totals(Whose::Remote),
             deleted_here: plan.deleted_here,
@@ -317,15 +318,10 @@ impl One<'_> {
     }
 
     /// Says what was done.
-    fn tell(
-        &self,
-        plan: &Plan,
-        applied: &Applied,
-        mut report: Report<'_>,
-        told: &Told,
-    ) -> Result<Exit, CliError> {
-        let term = self.context.term;
+    fn tell(&self, applied: &Applied) -> Result<Exit, CliError> {
+        let (term, plan) = (self.context.term, &applied.plan);
         let failures = applied.failures.iter();
+        let mut report = self.report(plan);
         report
             .problems
             .extend(failures.clone().map(ToString::to_string));
@@ -353,10 +349,13 @@ impl One<'_> {
             "files that were not synced",
         );
         if !self.args.json {
-            for conflict in told.conflicts.iter().take(SHOWN_MAX) {
-                term.warn(conflict);
+            for conflict in plan.conflicts.iter().take(SHOWN_MAX) {
+                let key = conflict.key.as_ref();
+                let key = key.map_or_else(String::new, |key| format!(", key `{key}`"));
+                let (place, reason) = (&conflict.place, &conflict.reason);
+                term.warn(format_args!("conflict: {place}{key}: {reason}"));
             }
-            more(self.context, told.conflicts.len(), "conflicts");
+            more(self.context, plan.conflicts.len(), "conflicts");
         }
         self.tell_rest(plan, self.args.json);
         Ok(outcome(plan, applied.failures.is_empty()))
@@ -442,24 +441,6 @@ impl One<'_> {
                 "changes in the other direction: {}",
                 plan.n_other_direction
             ));
-        }
-    }
-}
-
-/// What is said after a plan is done.
-struct Told {
-    conflicts: Vec<String>,
-}
-
-impl Told {
-    fn of(plan: &Plan) -> Self {
-        let conflicts = plan.conflicts.iter().map(|conflict| {
-            let key = conflict.key.as_ref();
-            let key = key.map_or_else(String::new, |key| format!(", key `{key}`"));
-            format!("conflict: {}{key}: {}", conflict.place, conflict.reason)
-        });
-        Self {
-            conflicts: conflicts.collect(),
         }
     }
 }
