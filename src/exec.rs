@@ -254,6 +254,11 @@ impl Machine {
         }
     }
 
+    /// Returns its name.
+    pub fn host(&self) -> &str {
+        &self.host
+    }
+
     /// Returns how a process that runs here can be found again.
     pub fn process(&self, pid: i32) -> Process {
         let ticks = stat_of(pid)

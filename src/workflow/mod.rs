@@ -5,6 +5,7 @@
 mod batch;
 mod check;
 mod commands;
+mod elsewhere;
 mod evaluate;
 mod explain;
 mod files;
@@ -30,6 +31,7 @@ pub use batch::{
     release,
 };
 pub use check::{Finding, check_rendering, check_syntax};
+pub use elsewhere::Elsewhere;
 pub use evaluate::{Evaluation, OperationStates};
 pub use explain::{ExplainedCondition, ExplainedPart, Explanation};
 pub use flow::{Flow, Forgotten};

@@ -36,6 +36,17 @@ impl Stage {
         Self::Completed,
     ];
 
+    /// Returns its name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Queued => "queued",
+            Self::Running => "running",
+            Self::Interrupted => "interrupted",
+            Self::Failed => "failed",
+            Self::Completed => "completed",
+        }
+    }
+
     /// Executions that ended are told apart by their time, not by their stage.
     fn rank(self) -> u8 {
         match self {

@@ -676,3 +676,155 @@ fn a_sync_that_is_cut_off_is_completed_by_the_next() {
     assert!(n_cut > 5, "only {n_cut} were cut off");
     wait_until("nothing of it runs", || setup.helpers().is_empty());
 }
+
+const SWEEP: &str = r#"
+[[operation]]
+name = "simulate"
+command = '''echo x >> {{ job.dir }}/ran; until [ -e "$HOME/go" ]; do sleep 0.05; done; echo done > {{ job.dir }}/out'''
+post = ['file("out")']
+"#;
+
+/// Two machines that work on one sweep, and a laptop that knows both.
+struct Sweep {
+    hosts: [Host; 2],
+    env: Env,
+    here: PathBuf,
+}
+
+impl Sweep {
+    fn new(n_jobs: u32) -> Option<Self> {
+        let env = Env::new();
+        let hosts = [Host::up(&env, "alpha")?, Host::up(&env, "beta")?];
+        let here = env.project("here");
+        for a in 0..n_jobs {
+            write_job(&here, &format!("{{\"a\": {a}}}"));
+        }
+        let mut settings = SWEEP.to_owned();
+        for host in &hosts {
+            let [_, _, config] = host.ssh();
+            settings += &format!(
+                "[remote.{0}]\nurl = '{0}:sweep'\nssh = ['ssh', '-F', '{config}']\n",
+                host.name
+            );
+            fs::create_dir_all(host.home().join("sweep/.signac")).unwrap();
+            fs::write(
+                host.home().join("sweep/.signac/config"),
+                "schema_version = 2\n",
+            )
+            .unwrap();
+            fs::write(host.home().join("sweep/sweepfs.toml"), SWEEP).unwrap();
+        }
+        fs::write(here.join("sweepfs.toml"), settings).unwrap();
+        fs::write(env.home().join("go"), "").unwrap();
+        Some(Self { hosts, env, here })
+    }
+
+    fn run(&self, args: &[&str]) -> Ran {
+        self.env.run(&self.here, args)
+    }
+
+    /// Runs the program on a machine.
+    fn run_on(&self, at: usize, args: &str) -> Ran {
+        let program = super::support::env::program();
+        self.hosts[at].run(&format!("cd sweep && {program} {args}"))
+    }
+
+    /// How often each job was computed, in all of its copies.
+    fn n_computed(&self) -> Vec<usize> {
+        let roots = self.hosts.iter().map(|host| host.home().join("sweep"));
+        let mut counts = BTreeMap::new();
+        for root in roots.chain([self.here.clone()]) {
+            for job in fs::read_dir(root.join("workspace")).unwrap() {
+                let job = job.unwrap();
+                let text = fs::read_to_string(job.path().join("ran")).unwrap_or_default();
+                let most: &mut usize = counts.entry(job.file_name()).or_default();
+                *most = (*most).max(text.lines().count());
+            }
+        }
+        counts.into_values().collect()
+    }
+}
+
+#[test]
+fn two_machines_compute_nothing_twice() {
+    let Some(sweep) = Sweep::new(6) else { return };
+    for host in &sweep.hosts {
+        fs::write(host.home().join("go"), "").unwrap();
+    }
+    sweep.run(&["sync", "--all"]).success();
+    sweep.run_on(0, "run -n 2").success();
+    sweep.run(&["sync", "--all"]).success();
+    sweep.run_on(1, "run -n 2").success();
+    sweep.run(&["sync", "--all"]).success();
+    sweep.run(&["run"]).success();
+    sweep.run(&["sync", "--all"]).success();
+    sweep.run_on(0, "run").success();
+    assert_eq!(sweep.n_computed(), [1; 6]);
+    for (at, host) in sweep.hosts.iter().enumerate() {
+        let here = contents(&sweep.here.join("workspace"));
+        assert_eq!(contents(&host.home().join("sweep/workspace")), here);
+        let status: serde_json::Value =
+            serde_json::from_str(sweep.run_on(at, "status --json").success()).unwrap();
+        assert_eq!(status["operations"][0]["states"]["completed"], 6);
+    }
+}
+
+#[test]
+fn what_runs_on_another_machine_is_shown_and_waited_for() {
+    let Some(sweep) = Sweep::new(3) else { return };
+    sweep.run(&["sync", "--all"]).success();
+    let alpha = &sweep.hosts[0];
+    let [ssh, words @ ..] = alpha.ssh();
+    let program = super::support::env::program();
+    let mut running = Command::new(ssh)
+        .args(words)
+        .args(["alpha", &format!("cd sweep && {program} run -n 1")])
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let ran = || {
+        let jobs = fs::read_dir(alpha.home().join("sweep/workspace")).unwrap();
+        jobs.filter(|job| job.as_ref().unwrap().path().join("ran").exists())
+            .count()
+    };
+    wait_until("it runs there", || ran() == 1);
+    sweep.run(&["sync", "--all"]).success();
+    let status = sweep.run(&["status"]);
+    let status = status.success();
+    assert!(status.contains("on alpha: simulate, 1 running"), "{status}");
+    assert!(
+        status.contains("as of the last sync: alpha just now, beta just now"),
+        "{status}"
+    );
+    let json: serde_json::Value =
+        serde_json::from_str(sweep.run(&["status", "--json"]).success()).unwrap();
+    assert_eq!(json["elsewhere"][0]["cluster"], "alpha");
+    assert_eq!(json["remotes"][1]["name"], "beta");
+    // Without a program of ours there, its records are read.
+    let asked = sweep.run(&["status", "--remote", "alpha"]);
+    assert_eq!(
+        asked.success(),
+        "3 jobs\nsimulate, last execution: 1 running\n"
+    );
+    fs::create_dir(sweep.hosts[1].home().join("bin")).unwrap();
+    std::os::unix::fs::symlink(program, sweep.hosts[1].home().join("bin/sweepfs")).unwrap();
+    fs::write(sweep.hosts[1].home().join(".bashrc"), "PATH=~/bin:$PATH\n").unwrap();
+    let asked = sweep.run(&["status", "--remote", "beta"]);
+    assert!(
+        asked.success().contains("on alpha: simulate, 1 running"),
+        "{asked:?}"
+    );
+    // The others are executed here, and that one is not.
+    sweep.run(&["run"]).success();
+    fs::write(alpha.home().join("go"), "").unwrap();
+    assert!(running.wait().unwrap().success());
+    sweep.run(&["sync", "--all"]).success();
+    assert_eq!(sweep.n_computed(), [1; 3]);
+    let status = sweep.run(&["status"]);
+    assert!(!status.success().contains("elsewhere"), "{status:?}");
+    let json: serde_json::Value =
+        serde_json::from_str(sweep.run(&["status", "--json"]).success()).unwrap();
+    assert_eq!(json["operations"][0]["states"]["completed"], 3);
+}

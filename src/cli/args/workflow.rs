@@ -326,6 +326,9 @@ pub(in crate::cli) struct StatusArgs {
     /// Print Markdown tables.
     #[arg(long, conflicts_with = "json")]
     pub(in crate::cli) markdown: bool,
+    /// Ask another copy of the project instead, by its name or address, and sync nothing.
+    #[arg(long, value_name = "REMOTE", conflicts_with_all = ["watch", "only", "limit", "parameters"])]
+    pub(in crate::cli) remote: Option<String>,
 }
 
 impl StatusArgs {

@@ -26,11 +26,13 @@ pub(super) fn of(plan: &Plan<'_>, seen: &Seen) -> String {
         }
         object(members)
     });
-    let whole = object([
+    let mut whole = vec![
         ("jobs", number(status.jobs.len())),
         ("labels", Value::List(labels.collect())),
         ("operations", Value::List(operations.collect())),
-    ]);
+    ];
+    whole.extend(super::elsewhere::json(plan, seen));
+    let whole = object(whole);
     crate::pyjson::dumps(&whole)
 }
 

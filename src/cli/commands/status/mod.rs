@@ -1,6 +1,7 @@
 //! `sweepfs status`
 
 mod details;
+mod elsewhere;
 mod json;
 mod look;
 mod overview;
@@ -14,7 +15,7 @@ use crate::cli::selection::Selection;
 use crate::config::{PROJECT_FILE, ProjectConfig};
 use crate::report::Problem;
 use crate::term::Grid;
-use crate::workflow::{Clusters, Flow, FlowState, OperationStatus, Status, Units};
+use crate::workflow::{Clusters, Elsewhere, Flow, FlowState, OperationStatus, Status, Units};
 use crate::workspace::Workspace;
 use details::Details;
 use look::Look;
@@ -55,6 +56,9 @@ pub(in crate::cli) fn run(context: &Context<'_>, args: &StatusArgs) -> Result<Ex
         args,
         look: Look::new(context, args.markdown),
     };
+    if let Some(remote) = &args.remote {
+        return elsewhere::ask(context, &plan, remote);
+    }
     let Some(pause) = args.watch else {
         return plan.show(context);
     };
@@ -92,17 +96,21 @@ struct Seen {
     /// What of a failure has to be typed to name it.
     first_failed: Option<String>,
     details: Option<Details>,
+    elsewhere: Vec<Elsewhere>,
+    syncs: elsewhere::Syncs,
 }
 
 impl Plan<'_> {
     fn show(&self, context: &Context<'_>) -> Result<Exit, CliError> {
         context.follow(self.workspace, &self.clusters);
-        let (seen, exit) = self.see(context)?;
+        let (mut seen, exit) = self.see(context)?;
+        seen.syncs = elsewhere::syncs(context, self)?;
         let problems = joined(&seen.status.problems);
         if self.args.json {
             context.term.line(json::of(self, &seen))?;
         } else {
             overview::show(context, self, &seen)?;
+            elsewhere::show(context, &seen, self)?;
             if let Some(details) = &seen.details {
                 details.show(context, self, &seen.status)?;
             }
@@ -152,6 +160,8 @@ impl Plan<'_> {
         };
         Ok(Seen {
             first_failed: first_failed(&status, facts)?,
+            elsewhere: self.flow.elsewhere(facts, &status)?,
+            syncs: Vec::new(),
             details,
             status,
         })
