@@ -68,15 +68,18 @@ def fill_jobs(workspace, names):
 
 def cases(made, peers, with_signac):
     """Returns what is synced, and by whom."""
-    ours = lambda state: Contender("sweepfs", ((made.program, "-q", "sync", other(made, "sweepfs")),), {"sweepfs": state})
-    rsync = lambda state: Contender("rsync -a", (("rsync", "-a", "workspace", other(made, "rsync")),), {"rsync": state})
-    signac = ("sync", ".", other(made, "signac"), "-m", "-u", "--all-keys", "-r")
-    signac = lambda state: Contender("signac", ((peers.signac, *signac),), {"signac": state})
-    others = (rsync, signac) if with_signac else (rsync,)
+    options = ("-m", "-u", "--all-keys", "-r")
+    commands = {
+        "sweepfs": (made.program, "-q", "sync", other(made, "sweepfs")),
+        "rsync": ("rsync", "-a", "workspace", other(made, "rsync")),
+    }
+    if with_signac:
+        commands["signac"] = (peers.signac, "sync", ".", other(made, "signac"), *options)
+    all_with = lambda state: tuple(Contender(name, (command,), {name: state}) for name, command in commands.items())
     return [
-        Case("nothing to do", tuple(by(SAME) for by in (ours, *others))),
-        Case("one document changed", tuple(by(ONE_CHANGED) for by in (ours, *others))),
-        Case("first copy", tuple(by(EMPTY) for by in (ours, *others))),
+        Case("nothing to do", all_with(SAME)),
+        Case("one document changed", all_with(ONE_CHANGED)),
+        Case("first copy", all_with(EMPTY)),
     ]
 
 

@@ -7,12 +7,11 @@ use super::document::{KeyRule, merge};
 use super::options::Prefer;
 use super::path::Place;
 use super::plan::{Conflict, TextMerge};
-use super::side::FoundText;
-use super::side::{NewText, Whose};
+use super::side::{FoundText, NewText, Whose};
 use super::tree::Entry;
 use crate::pyjson::{self, Object, Value};
 use crate::statepoint::JobId;
-use crate::workflow::{Sidecar, SidecarError};
+use crate::workflow::Sidecar;
 
 impl<'a> Comparison<'a> {
     fn text(&self, whose: Whose, place: &Place, listed: Option<&Entry>) -> Found<'a> {
@@ -53,11 +52,7 @@ impl<'a> Comparison<'a> {
             self.agree_at(place, difference, text);
             return;
         }
-        let read = |whose: Whose, entry: &Entry| match self.text(whose, place, Some(entry)) {
-            Found::Text(bytes) => object(bytes).map(|object| (bytes, object)),
-            Found::Bad(reason) => Err(reason),
-            Found::None => Err("it is gone".into()),
-        };
+        let read = |whose, entry| self.version(whose, place, entry, object);
         let (local, remote) = match (read(Whose::Local, here), read(Whose::Remote, there)) {
             (Ok(local), Ok(remote)) => (local, remote),
             (Err(reason), _) | (_, Err(reason)) => {
@@ -69,45 +64,45 @@ impl<'a> Comparison<'a> {
         let base = base.and_then(|text| object(text).ok());
         let rule = self.key_rule(here, there);
         let direction = self.input.options.direction;
-        let merged = merge(base.as_ref(), &local.1, &remote.1, &rule, direction);
+        let (of_local, of_remote) = (&local.content, &remote.content);
+        let merged = merge(base.as_ref(), of_local, of_remote, &rule, direction);
         let conflicts = merged.conflicts.into_iter().map(|key| Conflict {
             place: place.clone(),
             key: Some(key),
             reason: "changed on both sides".into(),
         });
         self.plan.conflicts.extend(conflicts);
-        let ignored = merged.ignored.into_iter();
-        self.plan
-            .ignored
-            .extend(ignored.map(|key| format!("{place}: {key}")));
-        let is_open = merged.local != merged.remote;
-        let new = |merged: &Object,
-                   side: (&Entry, &(&[u8], Object)),
-                   other: (&Entry, &(&[u8], Object))| {
-            if *merged == side.1.1 {
-                return None;
-            }
-            // What the other side has is taken as it is, with its time.
-            let is_others = *merged == other.1.1;
-            Some(NewText {
-                place: place.clone(),
-                bytes: match is_others {
-                    true => other.1.0.to_vec(),
-                    false => merged.dumps().into_bytes(),
-                },
-                modified: other.0.modified().filter(|_| is_others),
-                before: Some(side.0.clone()),
-            })
-        };
+        let ignored = merged.ignored.iter().map(|key| format!("{place}: {key}"));
+        self.plan.ignored.extend(ignored);
+        let write = |object: &Object| object.dumps().into_bytes();
         let texts = TextMerge {
             place: place.clone(),
             entries: (Some(here.clone()), Some(there.clone())),
-            local: new(&merged.local, (here, &local), (there, &remote)),
-            remote: new(&merged.remote, (there, &remote), (here, &local)),
-            agreed: Some(merged.agreed.dumps().into_bytes().into()),
-            is_open,
+            local: local.becoming(place, &merged.local, &remote, write),
+            remote: remote.becoming(place, &merged.remote, &local, write),
+            agreed: Some(write(&merged.agreed).into()),
+            is_open: merged.local != merged.remote,
         };
         self.push_text(texts, difference);
+    }
+
+    /// Returns what a side has, if it can be used.
+    fn version<'e, T>(
+        &self,
+        whose: Whose,
+        place: &Place,
+        entry: &'e Entry,
+        read: impl Fn(&[u8]) -> Result<T, String>,
+    ) -> Result<Version<'a, 'e, T>, String> {
+        match self.text(whose, place, Some(entry)) {
+            Found::Text(bytes) => Ok(Version {
+                entry,
+                bytes,
+                content: read(bytes)?,
+            }),
+            Found::Bad(reason) => Err(reason),
+            Found::None => Err("it is gone".into()),
+        }
     }
 
     fn push_text(&mut self, merge: TextMerge, difference: &Difference<'_>) {
@@ -178,9 +173,7 @@ impl<'a> Comparison<'a> {
         };
         let checked = match is_document {
             true => object(&bytes).map(drop),
-            false => Sidecar::parse(&bytes)
-                .map(drop)
-                .map_err(|error| error.to_string()),
+            false => sidecar(&bytes).map(drop),
         };
         if let Err(reason) = checked {
             return self.problem(place, format!("not synced: {reason}"));
@@ -214,57 +207,34 @@ impl<'a> Comparison<'a> {
         if self.input.agrees(here, there) == Some(true) {
             return self.agree_at(&place, difference, None);
         }
-        let read = |whose, entry| match self.text(whose, &place, Some(entry)) {
-            Found::Text(bytes) => Sidecar::parse(bytes)
-                .map(|sidecar| (bytes, sidecar))
-                .map_err(|error| error.to_string()),
-            Found::Bad(reason) => Err(reason),
-            Found::None => Err("it is gone".into()),
-        };
+        let read = |whose, entry| self.version(whose, &place, entry, sidecar);
         let (local, remote) = match (read(Whose::Local, here), read(Whose::Remote, there)) {
             (Ok(local), Ok(remote)) => (local, remote),
             (Err(reason), _) | (_, Err(reason)) => {
                 return self.problem(&place, format!("its record is not synced: {reason}"));
             }
         };
-        let changed = (
-            difference.has_changed(Whose::Local),
-            difference.has_changed(Whose::Remote),
-        );
+        let has_changed = |whose| difference.has_changed(whose);
+        let has_changed = (has_changed(Whose::Local), has_changed(Whose::Remote));
         // Who has changed nothing gets what the other has, also if something was forgotten there.
-        let merged = match (difference.base, changed) {
-            (Some(_), (true, false)) => local.1.clone(),
-            (Some(_), (false, true)) => remote.1.clone(),
-            _ => local.1.clone().merge(remote.1.clone()),
+        let merged = match (difference.base, has_changed) {
+            (Some(_), (true, false)) => local.content.clone(),
+            (Some(_), (false, true)) => remote.content.clone(),
+            _ => local.content.clone().merge(remote.content.clone()),
         };
-        let direction = self.input.options.direction;
-        let new = |whose, side: (&Entry, &(&[u8], Sidecar)), other: (&Entry, &(&[u8], Sidecar))| {
-            if merged == side.1.1 || !direction.leads_to(whose) {
-                return Ok(None);
-            }
-            let is_others = merged == other.1.1;
-            let bytes = match is_others {
-                true => other.1.0.to_vec(),
-                false => merged.to_bytes()?,
-            };
-            Ok::<_, SidecarError>(Some(NewText {
-                place: place.clone(),
-                bytes,
-                modified: other.0.modified().filter(|_| is_others),
-                before: Some(side.0.clone()),
-            }))
-        };
-        let texts = (
-            new(Whose::Local, (here, &local), (there, &remote)),
-            new(Whose::Remote, (there, &remote), (here, &local)),
-        );
-        let (Ok(for_local), Ok(for_remote)) = texts else {
+        let Ok(bytes) = merged.to_bytes() else {
             return self.problem(&place, "its record is not synced: it cannot be written");
         };
-        let is_same = |new: &Option<NewText>, old: &Sidecar| new.is_some() || *old == merged;
-        let is_open = !(is_same(&for_local, &local.1) && is_same(&for_remote, &remote.1));
+        let write = |_: &Sidecar| bytes.clone();
+        let wanted = |whose| self.input.options.direction.leads_to(whose);
+        let for_local = local.becoming(&place, &merged, &remote, write);
+        let for_remote = remote.becoming(&place, &merged, &local, write);
+        let for_local = for_local.filter(|_| wanted(Whose::Local));
+        let for_remote = for_remote.filter(|_| wanted(Whose::Remote));
+        let is_left = |new: &Option<NewText>, old: &Sidecar| new.is_none() && *old != merged;
+        let is_open = is_left(&for_local, &local.content) || is_left(&for_remote, &remote.content);
         let merge = TextMerge {
-            place: place.clone(),
+            place,
             entries: (Some(here.clone()), Some(there.clone())),
             local: for_local,
             remote: for_remote,
@@ -273,6 +243,43 @@ impl<'a> Comparison<'a> {
         };
         self.push_text(merge, difference);
     }
+}
+
+/// What a side has.
+struct Version<'b, 'e, T> {
+    entry: &'e Entry,
+    bytes: &'b [u8],
+    content: T,
+}
+
+impl<T: PartialEq> Version<'_, '_, T> {
+    /// Returns what must be written so that a side has what was merged.
+    fn becoming(
+        &self,
+        place: &Place,
+        merged: &T,
+        other: &Self,
+        write: impl Fn(&T) -> Vec<u8>,
+    ) -> Option<NewText> {
+        if *merged == self.content {
+            return None;
+        }
+        // What the other side has is taken as it is, with its time.
+        let is_others = *merged == other.content;
+        Some(NewText {
+            place: place.clone(),
+            bytes: match is_others {
+                true => other.bytes.to_vec(),
+                false => write(merged),
+            },
+            modified: other.entry.modified().filter(|_| is_others),
+            before: Some(self.entry.clone()),
+        })
+    }
+}
+
+fn sidecar(bytes: &[u8]) -> Result<Sidecar, String> {
+    Sidecar::parse(bytes).map_err(|error| error.to_string())
 }
 
 /// What is known of a text.
