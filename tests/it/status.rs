@@ -502,6 +502,8 @@ group simulate: distance, trajectory
 
 1 failed: `sweepfs explain trajectory 8603` tells why
 
+on elsewhere: trajectory, 1 running
+
 "#]]
     );
 }
