@@ -62,7 +62,8 @@ pub(super) fn apply(
         notes: &notes,
     }
     .all(&plan, &tree_removals);
-    if !plan.is_empty() {
+    // What a sync that was cut off has brought so far is for the next one.
+    if done.is_ok() && !plan.is_empty() {
         sides.local.settle(run);
         sides.peer.settle(run);
     }

@@ -439,6 +439,20 @@ fn a_machine_that_lets_nobody_in_is_named() {
     RemoteSide::open(options).unwrap_err();
 }
 
+#[test]
+fn two_syncs_with_one_machine_wait_for_each_other() {
+    let Some(setup) = Setup::new() else { return };
+    let (mut one, mut other) = (setup.remote(), setup.remote());
+    one.lock().unwrap();
+    let error = other.lock().unwrap_err();
+    assert!(
+        matches!(&error, SyncError::Locked { pid: Some(pid), .. } if pid.ends_with(" on alpha")),
+        "{error}"
+    );
+    drop(one);
+    other.lock().unwrap();
+}
+
 /// An `ssh` that runs what it is given on this machine, with a `find` that lies.
 fn lying(setup: &Setup, lie: &str) -> RemoteOptions {
     let bin = setup.env.path().join("bin");

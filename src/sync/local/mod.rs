@@ -34,6 +34,9 @@ const CHUNK_BYTES: usize = 1 << 18;
 /// Jobs are built here until they are complete; no job has that name.
 const INCOMING: &str = ".sweepfs-incoming";
 
+/// What another program brings from another machine is here until it is checked.
+pub(super) const ARRIVING: &str = ".sweepfs-arriving";
+
 /// What is said of a file that is not as it was listed.
 const CHANGED: &str = "it has changed meanwhile";
 
@@ -205,6 +208,7 @@ impl Side for LocalSide {
     }
 
     fn settle(&self, run: &Run) {
+        let _ = fsx::remove_dir_all(&self.workspace.dir().join(ARRIVING));
         self.trash.expire(run.now);
     }
 }

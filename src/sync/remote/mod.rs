@@ -9,6 +9,7 @@ mod transfer;
 
 pub use address::{Address, BadAddress};
 
+use super::local::ARRIVING;
 use super::path::{Place, RelPath};
 use super::side::{
     Done, FileDigest, FoundText, Listing, NewText, Outcome, Removal, Run, Side, SyncError,
@@ -22,7 +23,7 @@ use crate::workflow::FLOW_FILE;
 use list::{BadList, Lister, Records};
 use scratch::Scratch;
 use std::cell::RefCell;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::ffi::{OsStr, OsString};
 use std::io::{self, Write};
 use std::os::unix::ffi::OsStrExt;
@@ -35,9 +36,6 @@ const SILENCE_MAX: Duration = Duration::from_secs(300);
 
 /// So many files are written by one command.
 const TEXTS_AT_ONCE: usize = 500;
-
-/// Jobs and files arrive here, below the workspace; no job has that name.
-const ARRIVING: &str = ".sweepfs-arriving";
 
 /// What is said of a file that is not as it was listed.
 const CHANGED: &str = "it has changed meanwhile";
@@ -566,7 +564,7 @@ impl Side for RemoteSide {
             &[&self.trash_of(run)],
             names.iter().map(Vec::as_slice),
         )?;
-        let gone: Vec<_> = answer.output.split(|b| *b == 0).collect();
+        let gone: HashSet<_> = answer.output.split(|b| *b == 0).collect();
         for (at, name) in names.iter().enumerate() {
             done(
                 at,

@@ -7,6 +7,7 @@ use crate::sync::{SyncError, Whose};
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
+use uuid::Uuid;
 
 /// An `rsync` over which nothing comes for so long gives up.
 const TIMEOUT_S: u32 = 300;
@@ -60,7 +61,10 @@ impl RemoteSide {
         if transfer.names.is_empty() {
             return Ok(Complaints::default());
         }
-        let list = self.scratch.path().join("names");
+        let list = self
+            .scratch
+            .path()
+            .join(format!("names-{}", Uuid::new_v4()));
         let mut text = Vec::new();
         for name in transfer.names {
             text.extend_from_slice(name);

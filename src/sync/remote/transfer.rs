@@ -2,10 +2,10 @@
 
 use super::rsync::{Complaints, Transfer};
 use super::scratch::Scratch;
-use super::{ARRIVING, CHANGED, RemoteSide, name_of, script};
+use super::{CHANGED, RemoteSide, name_of, script};
 use crate::fsx::{self, Dir};
 use crate::sync::LocalSide;
-use crate::sync::local::{has_arrived, read_file};
+use crate::sync::local::{ARRIVING, has_arrived, read_file};
 use crate::sync::path::{Place, RelPath};
 use crate::sync::side::{
     Done, FileCopy, FoundText, JobCopy, JobDone, NewText, Peer, Run, Side, SyncError, Whose,
@@ -17,7 +17,7 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 /// So many files are moved by one `rsync`, so that they arrive one after the other.
-const FILES_AT_ONCE: usize = 5000;
+const FILES_AT_ONCE: usize = 20_000;
 
 /// And so many bytes.
 const BYTES_AT_ONCE: u64 = 1 << 30;
@@ -121,10 +121,10 @@ impl RemoteSide {
                 .map(|job| taken(&mut found, job, run))
                 .collect();
             // What is left nobody asked for, unless an earlier sync did, which was killed.
-            let extra: Vec<_> = found
-                .into_keys()
-                .filter(|name| !names.contains(name))
-                .collect();
+            for name in &names {
+                found.remove(name);
+            }
+            let extra: Vec<_> = found.into_keys().collect();
             if !extra.is_empty() {
                 self.ask_of(script::REMOVE_EXTRA, &[], extra.iter().map(Vec::as_slice))?;
             }
