@@ -29,7 +29,7 @@ pub struct NewFile {
     pub to: Whose,
     /// What is copied.
     pub copy: FileCopy,
-    /// What is known of it when it was copied: as it was at its source.
+    /// The side had it before, and it was removed there.
     pub is_back: bool,
 }
 
@@ -328,7 +328,7 @@ impl fmt::Display for Line {
             write!(f, " {}", Bytes(self.bytes))?;
         }
         match &self.reason {
-            Some(reason) => write!(f, ": {reason}"),
+            Some(reason) => write!(f, ": {}", harmless(reason)),
             None => Ok(()),
         }
     }

@@ -54,11 +54,6 @@ pub struct Base {
 pub(super) type Update = (Place, Option<Known>);
 
 impl Base {
-    /// Tells whether nothing is known, as before the first sync.
-    pub fn is_empty(&self) -> bool {
-        self.document.is_none() && self.jobs.is_empty()
-    }
-
     /// Returns the number of files and links.
     pub(super) fn n_files(&self) -> usize {
         let files = |job: &KnownJob| {
@@ -228,16 +223,6 @@ impl Memory {
         let mut journal = Journal { file };
         journal.write(&header);
         Ok(journal)
-    }
-
-    /// Forgets everything, as before the first sync.
-    ///
-    /// # Errors
-    ///
-    /// Fails if it cannot be removed.
-    pub fn forget(&self) -> Result<(), FsError> {
-        fsx::remove_file(&self.dir.join(JOURNAL))?;
-        fsx::remove_file(&self.dir.join(STATE))
     }
 }
 

@@ -8,15 +8,17 @@ use crate::cli::selection::Selection;
 use crate::config::{PROJECT_FILE, ProjectConfig};
 use crate::filter::Filter;
 use crate::pyjson::Object;
-use crate::report::harmless;
+use crate::report::{Event, Observer, harmless};
 use crate::statepoint::{JobId, StatePoint};
 use crate::sync::{
     Applied, Bytes, Deleted, Direction, FileFilter, KeyRule, LocalSide, Memory, Options, Plan,
     Prefer, Prepared, Run, Session, Totals, Wanted, Whose, key_pattern,
 };
+use crate::term::{ProgressObserver, Term};
 use glob::Pattern;
 use regex::Regex;
 use serde::Serialize;
+use std::sync::{Mutex, PoisonError};
 
 /// Of conflicts and problems, at most so many are named.
 const SHOWN_MAX: usize = 20;
@@ -200,6 +202,22 @@ struct One<'a> {
     name: String,
 }
 
+/// Draws a bar for each step after the other.
+struct Steps<'a> {
+    term: &'a Term,
+    current: Mutex<ProgressObserver>,
+}
+
+impl Observer for Steps<'_> {
+    fn event(&self, event: Event<'_>) {
+        let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
+        current.event(event);
+        if event == Event::Finished {
+            *current = self.term.progress();
+        }
+    }
+}
+
 /// What `--json` prints.
 #[derive(Serialize)]
 struct Report<'a> {
@@ -216,7 +234,10 @@ struct Report<'a> {
 
 impl One<'_> {
     fn sync(&self, opened: &Opened, memory: Option<&Memory>) -> Result<Exit, CliError> {
-        let observer = self.context.term.progress();
+        let observer = Steps {
+            term: self.context.term,
+            current: Mutex::new(self.context.term.progress()),
+        };
         let (filter, names) = self.args.selection.parts(self.context)?;
         let matches = |id: &JobId, statepoint: &StatePoint, document: &Object| {
             is_named(&names, id) && filter.expr().matches(statepoint.object(), document)
@@ -255,7 +276,6 @@ impl One<'_> {
             takes_growing: self.options.takes_running && memory.is_some(),
         };
         let applied = session.apply(prepared, &run)?;
-        drop(observer);
         self.tell(&applied)
     }
 

@@ -187,11 +187,10 @@ impl Side for LocalSide {
 
     fn rename_many(
         &self,
-        run: &Run,
+        _: &Run,
         renames: &[(Removal, RelPath)],
         done: &Done<'_>,
     ) -> Result<(), SyncError> {
-        let _ = run;
         each(renames, done, |(from, to)| self.rename(from, to));
         Ok(())
     }
