@@ -1,5 +1,7 @@
 """Measures syncing two projects on one machine against rsync and signac."""
 
+import contextlib
+import itertools
 import json
 import os
 import platform
@@ -9,12 +11,13 @@ import sys
 import time
 
 from benchlib.peers import Peers
-from benchlib.project import DOCUMENT, STEP, Grid, in_parallel, project, remove, write
+from benchlib.project import DOCUMENT, STEP, Grid, in_parallel, project, write
 from benchlib.query import Bench, Case, Contender, size_as_text
 from benchlib.text import log
 
 # What the other side is before a run: as ours, without jobs, or as ours but for one document.
 SAME, EMPTY, ONE_CHANGED = "same", "empty", "one changed"
+NUMBERS = itertools.count()
 
 
 def bench_sync(args):
@@ -23,9 +26,12 @@ def bench_sync(args):
         sys.exit("bench: there is no rsync; `scripts/setup` installs it")
     peers = Peers(args.peers, not args.without_peers, with_row=False)
     machine = {"cores": os.cpu_count(), "kernel": platform.release(), "runs": args.runs}
-    sizes = [measure(args, args.jobs, peers, with_signac=False)]
-    if peers.signac:
-        sizes.append(measure(args, min(args.jobs, STEP), peers, with_signac=True))
+    # Nothing is removed before the end: ext4 is slow to make files where many were just removed.
+    with contextlib.ExitStack() as made:
+        new = lambda: made.enter_context(project(args.dir))
+        sizes = [measure(new(), args, args.jobs, peers, with_signac=False)]
+        if peers.signac:
+            sizes.append(measure(new(), args, min(args.jobs, STEP), peers, with_signac=True))
     if args.json:
         print(json.dumps({"machine": machine, "skipped": peers.skipped, "sizes": sizes}, indent=2))
         return
@@ -34,19 +40,15 @@ def bench_sync(args):
     print("\n".join([head, *lines, "", *(f"skipped: {text}" for text in peers.skipped)]))
 
 
-def measure(args, n_jobs, peers, with_signac):
+def measure(made, args, n_jobs, peers, with_signac):
     """Measures at one size."""
-    with project(args.dir) as made:
-        log(f"creating {n_jobs} jobs with four files each")
-        start = time.perf_counter()
-        made.create(Grid.of(n_jobs))
-        fill(made.workspace)
-        size = {"jobs": n_jobs, "create_s": time.perf_counter() - start}
-        bench = Syncs(made, peers, args.runs)
-        try:
-            size["cases"] = {case.name: bench.case(case) for case in cases(made, peers, with_signac)}
-        finally:
-            bench.remove_others()
+    log(f"creating {n_jobs} jobs with four files each")
+    start = time.perf_counter()
+    made.create(Grid.of(n_jobs))
+    fill(made.workspace)
+    size = {"jobs": n_jobs, "create_s": time.perf_counter() - start}
+    bench = Syncs(made, peers, args.runs)
+    size["cases"] = {case.name: bench.case(case) for case in cases(made, peers, with_signac)}
     return size
 
 
@@ -95,22 +97,15 @@ class Syncs(Bench):
         """Makes the state that a contender is to find."""
         ((name, state),) = contender.caches.items()
         there = other(self.made, name)
+        if state == EMPTY:
+            there.rename(there.with_name(f"old-{next(NUMBERS)}"))
+            shutil.rmtree(self.made.dir / ".sweepfs" / "remotes", ignore_errors=True)
         if not there.exists():
             there.mkdir()
             subprocess.run([self.made.program, "-q", "init"], cwd=there, env=self.env, check=True)
         if state == EMPTY:
-            remove(there / "workspace")
-            shutil.rmtree(self.made.dir / ".sweepfs" / "remotes", ignore_errors=True)
-            shutil.rmtree(there / ".sweepfs", ignore_errors=True)
             return
         subprocess.run(contender.commands[0], cwd=self.made.dir, env=self.env, check=True, capture_output=True)
         if state == ONE_CHANGED:
             job = next(self.made.workspace.iterdir())
             (job / DOCUMENT).write_text(json.dumps({"distance": time.time()}))
-
-    def remove_others(self):
-        """Removes what was made."""
-        for name in ("sweepfs", "rsync", "signac"):
-            there = other(self.made, name)
-            if (there / "workspace").exists():
-                remove(there / "workspace")
