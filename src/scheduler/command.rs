@@ -56,11 +56,22 @@ impl Commands {
     /// Runs the command that submits a script. It may hand our environment to the batch jobs, so
     /// the language stays that of the user.
     pub(super) fn submit(&self, command: &[OsString]) -> Result<Finished, Trouble> {
+        self.submit_without(command, &[])
+    }
+
+    /// Runs it without some more variables.
+    pub(super) fn submit_without(
+        &self,
+        command: &[OsString],
+        variables: &[String],
+    ) -> Result<Finished, Trouble> {
         let Some((program, args)) = command.split_first() else {
             return Err(Trouble("there is no command".to_owned()));
         };
         let program = program.to_string_lossy();
-        succeeded(&program, run(&program, args, self.env, CHANGING_MAX))
+        let unset = variables.iter().map(|name| (name.as_str(), None));
+        let env: Vec<_> = self.env.iter().copied().chain(unset).collect();
+        succeeded(&program, run(&program, args, &env, CHANGING_MAX))
     }
 }
 

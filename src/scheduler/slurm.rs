@@ -3,6 +3,7 @@
 use super::command::{Commands, names_nothing, succeeded};
 use super::{Array, ArrayId, Order, Scheduler, Seen, States, Trouble, Verdict};
 use crate::exec::ExecError;
+use crate::fsx;
 use crate::template::Scope;
 use std::collections::{HashMap, HashSet};
 use std::ffi::{OsStr, OsString};
@@ -30,7 +31,9 @@ const TEMPLATE: &str = r#"#!/bin/bash
 {% if gpus > 0 %}
 #SBATCH --gpus={{ gpus }}
 {% endif %}
-{% if memory %}
+{% if memory_per_core %}
+#SBATCH --mem-per-cpu={{ memory_per_core }}
+{% elif memory %}
 #SBATCH --mem={{ memory }}
 {% endif %}
 {% if time %}
@@ -116,6 +119,10 @@ impl Scheduler for Slurm {
         let at_once = order.at_once.map(|n| format!("%{n}")).unwrap_or_default();
         let array = format!("0-{}{at_once}", order.n_elements.saturating_sub(1));
         let needs = order.needs;
+        // On several nodes nobody knows how much of it each needs.
+        let is_spread = order.nodes.is_some_and(|nodes| nodes > 1);
+        let per_core = needs.memory_bytes.filter(|_| is_spread);
+        let per_core = per_core.map(|bytes| bytes.div_ceil(needs.cores().max(1).into()));
         let after = match order.after {
             [] => String::new(),
             ids => format!("afterany:{}", ids.join(":")),
@@ -127,6 +134,10 @@ impl Scheduler for Slurm {
             .with(
                 "memory",
                 needs.memory_bytes.map(megabytes).unwrap_or_default(),
+            )
+            .with(
+                "memory_per_core",
+                per_core.map(megabytes).unwrap_or_default(),
             )
             .with("time", needs.walltime_s.map(clock).unwrap_or_default())
     }
@@ -148,7 +159,10 @@ impl Scheduler for Slurm {
     }
 
     fn submit(&self, command: &[OsString]) -> Result<String, Trouble> {
-        let finished = COMMANDS.submit(command)?;
+        let script = command.last().map(|script| fsx::read(Path::new(script)));
+        let script = script.and_then(Result::ok).unwrap_or_default();
+        let variables = overruling(&String::from_utf8_lossy(&script));
+        let finished = COMMANDS.submit_without(command, &variables)?;
         submitted_id(&finished.stdout).ok_or_else(|| names_nothing("sbatch", &finished))
     }
 
@@ -212,6 +226,25 @@ impl Scheduler for Slurm {
     fn release(&self, ids: &[String]) -> Result<(), Trouble> {
         control("release", ids)
     }
+}
+
+/// Returns the variables by which `sbatch` would overrule what a script asks for.
+fn overruling(script: &str) -> Vec<String> {
+    let options = script
+        .lines()
+        .filter_map(|line| line.strip_prefix("#SBATCH --"));
+    let names = options.map(|option| option.split(['=', ' ']).next().unwrap_or(option));
+    let variables = names.flat_map(|name| match name {
+        "time" => vec!["SBATCH_TIMELIMIT".to_owned()],
+        "mem" | "mem-per-cpu" | "mem-per-gpu" => ["NODE", "CPU", "GPU"]
+            .map(|unit| format!("SBATCH_MEM_PER_{unit}"))
+            .into(),
+        name => vec![format!(
+            "SBATCH_{}",
+            name.to_ascii_uppercase().replace('-', "_")
+        )],
+    });
+    variables.collect()
 }
 
 /// Changes whether batch jobs are held. One that has begun or ended is told as an error, but does
@@ -570,7 +603,7 @@ mod tests {
 #SBATCH --cpus-per-task=2
 #SBATCH --nodes=2
 #SBATCH --gpus=1
-#SBATCH --mem=4097M
+#SBATCH --mem-per-cpu=513M
 #SBATCH --time=1-12:00:01
 #SBATCH --account='o'\''neill; rm'
 #SBATCH --partition=gpu
@@ -583,6 +616,10 @@ module load gcc
 exec '/opt/my tools/sweepfs' -C '/data/a b'\''c' batch fly-1 "$SLURM_ARRAY_TASK_ID" "$SLURM_ARRAY_JOB_ID"
 "#;
         assert_eq!(script.trim_end(), expected.trim_end());
+        let nodes = Some(1);
+        let script = super::super::script(&Slurm, &Order { nodes, ..order }, None);
+        let script = script.expect("a script");
+        assert!(script.contains("\n#SBATCH --nodes=1\n#SBATCH --gpus=1\n#SBATCH --mem=4097M\n"));
         let account = Some("two\nlines");
         super::super::script(&Slurm, &Order { account, ..order }, None)
             .expect_err("no line of an option");
@@ -593,6 +630,21 @@ exec '/opt/my tools/sweepfs' -C '/data/a b'\''c' batch fly-1 "$SLURM_ARRAY_TASK_
         let config = "MailProg = /bin/mail\nMaxArraySize            = 1001\nMaxDBDMsgs = 20008\n";
         assert_eq!(array_size_max(config), Some(1001));
         assert_eq!(array_size_max("slurm_load_ctl_conf error"), None);
+    }
+
+    #[test]
+    fn what_a_script_asks_for_is_not_overruled() {
+        let script = "#!/bin/bash\n#SBATCH --account=a\n#SBATCH --time=1\n#SBATCH --mem=4M\n\
+            #SBATCH --gpus-per-node 2\n#SBATCH -p main\nexec x\n";
+        let expected = [
+            "SBATCH_ACCOUNT",
+            "SBATCH_TIMELIMIT",
+            "SBATCH_MEM_PER_NODE",
+            "SBATCH_MEM_PER_CPU",
+            "SBATCH_MEM_PER_GPU",
+            "SBATCH_GPUS_PER_NODE",
+        ];
+        assert_eq!(overruling(script), expected);
     }
 
     #[test]
