@@ -93,7 +93,14 @@ fn fit(partition: &PartitionConfig, needs: &Needs) -> Result<Place, String> {
         nodes = Some(needs.processes.div_ceil(processes));
     }
     if let Some(gpus) = partition.gpus_per_node.filter(|gpus| *gpus > 0) {
-        nodes = nodes.max(Some(needs.gpus.div_ceil(gpus).max(1)));
+        let for_gpus = needs.gpus.div_ceil(gpus).max(1);
+        // A process is on one node.
+        if for_gpus > needs.processes {
+            let max = u64::from(gpus) * u64::from(needs.processes);
+            let what = "GPUs for so few processes";
+            return above(what, needs.gpus.into(), max);
+        }
+        nodes = nodes.max(Some(for_gpus));
     }
     if let (Some(wanted), Some(bytes)) = (needs.memory_bytes, partition.memory_per_node_bytes) {
         let has = bytes.saturating_mul(nodes.unwrap_or(1).into());
@@ -175,7 +182,13 @@ mod tests {
         // Processes are not divided: two of six cores fit on a node of 16.
         check(needs(3, 6, 0), None, Ok(("whole", 2, 32, 0)));
         check(needs(1, 1, 1), None, Ok(("gpu", 1, 1, 1)));
-        check(needs(1, 1, 6), None, Ok(("gpu", 2, 1, 6)));
+        check(needs(2, 1, 6), None, Ok(("gpu", 2, 2, 6)));
+        // A process uses the GPUs of its node only.
+        check(
+            needs(1, 1, 6),
+            Some("gpu"),
+            Err("the partition `gpu` cannot take it: has 4 GPUs for so few processes, not 6"),
+        );
         check(
             needs(1, 32, 0),
             None,
