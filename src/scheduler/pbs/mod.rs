@@ -217,15 +217,17 @@ impl Pbs {
                     None if needs.gpus.is_multiple_of(processes.max(1)) => processes.max(1),
                     None => 1,
                 };
+                let n_processes = processes.div_ceil(n_chunks);
+                // As much as its processes need, since the last chunk may have fewer.
                 let memory = needs.memory_bytes.map(|bytes| {
-                    let bytes = bytes.div_ceil(u64::from(n_chunks));
+                    let bytes = u128::from(bytes) * u128::from(n_processes);
+                    let bytes = bytes.div_ceil(u128::from(processes.max(1)));
                     format!(":mem={}mb", bytes.div_ceil(1 << 20))
                 });
                 let gpus = match needs.gpus {
                     0 => String::new(),
                     n => format!(":ngpus={}", n.div_ceil(n_chunks)),
                 };
-                let n_processes = processes.div_ceil(n_chunks);
                 let cores = n_processes * threads;
                 let memory = memory.unwrap_or_default();
                 let chunk =

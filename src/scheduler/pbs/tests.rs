@@ -112,6 +112,20 @@ fn nodes_are_as_many_as_are_asked_for() {
     assert_eq!(resources[..2], expected);
     let resources = TORQUE.resources(&Order { nodes, ..order() });
     assert_eq!(resources[0], "nodes=2:ppn=4:gpus=2");
+    // Of three processes, two are on one of the nodes, and need two thirds of the memory.
+    let needs = Needs {
+        processes: 3,
+        gpus: 0,
+        memory_bytes: Some(3 << 30),
+        ..order().needs
+    };
+    let order = Order {
+        nodes,
+        needs,
+        ..order()
+    };
+    let resources = OPEN_PBS.resources(&order);
+    assert_eq!(resources[0], "select=2:ncpus=4:mpiprocs=2:mem=2048mb");
 }
 
 #[test]
