@@ -70,6 +70,7 @@ const TEMPLATE: &str = r#"#!/bin/bash
 # Grid Engine takes the exit statuses 99 and 100 for orders.
 trap 'case $? in 99 | 100) exit 1 ;; esac' EXIT
 mkdir -p "$1" && exec >>"$1/$((SGE_TASK_ID - 1)).log" 2>&1
+cd {{ project }} || exit
 
 {% block setup %}
 {% if setup %}
@@ -131,8 +132,8 @@ impl Scheduler for Sge {
             .with("hold", order.is_held)
     }
 
-    /// Paths go to the script as arguments: `-o` and `-wd` would take `:`, `,` and `$` in them for
-    /// something else.
+    /// Paths go to the script, which goes to the project itself: `-o` and `-wd` would take `:`, `,`
+    /// and `$` in them for something else.
     fn command(&self, script: &Path, _: &Path, logs: &Path) -> Vec<OsString> {
         let options = [
             "-terse", "-b", "n", "-sync", "n", "-wd", "/", "-j", "y", "-o",

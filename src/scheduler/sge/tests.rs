@@ -344,6 +344,7 @@ fn a_script_asks_for_what_is_needed() {
 # Grid Engine takes the exit statuses 99 and 100 for orders.
 trap 'case $? in 99 | 100) exit 1 ;; esac' EXIT
 mkdir -p "$1" && exec >>"$1/$((SGE_TASK_ID - 1)).log" 2>&1
+cd '/data/a b'\''c' || exit
 
 module load gcc
 exec '/opt/my tools/sweepfs' -C '/data/a b'\''c' batch fly-1 "$((SGE_TASK_ID - 1))" "$JOB_ID"
