@@ -108,6 +108,15 @@ fn descriptions_are_read_over_each_other() {
     machine.describe(shown.success());
     let again = machine.run(&["cluster", "show", "greatlakes"], &[]);
     assert_eq!(again.success(), shown.success());
+    let custom = "[cluster.own]\nscheduler = 'custom'\n[cluster.own.custom]\nsubmit = 's'\nid = 'i'\n\
+        list = 'l'\nline = '(?P<id>.)(?P<element>.)(?P<state>.)(?P<name>.)'\ncancel = 'c'\n\
+        elements_max = 9\nfirst_element = 1\ntemplate = 't'\n";
+    machine.describe(custom);
+    let shown = machine.run(&["cluster", "show", "own"], &[]);
+    assert!(
+        shown.success().contains("\nfirst_element = 1\n"),
+        "{shown:?}"
+    );
 }
 
 #[test]

@@ -119,6 +119,7 @@ fn put_custom(lines: &mut Vec<String>, name: &str, custom: &CustomConfig) {
     put.text("hold", custom.hold.as_deref());
     put.text("release", custom.release.as_deref());
     put.number("elements_max", Some(custom.elements_max));
+    put.number("first_element", Some(custom.first_element));
     put.text("template", custom.template.as_deref());
     begin(lines, format!("[cluster.{name}.custom.states]"));
     let mut put = Lines(lines);
