@@ -3,6 +3,7 @@
 use super::Trouble;
 use crate::exec::{self, ExecError, Finished};
 use crate::report::{harmless, with_causes};
+use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
 use std::path::Path;
 use std::time::Duration;
@@ -114,4 +115,45 @@ pub(super) fn names_nothing(program: &str, finished: &Finished) -> Trouble {
     let said = harmless(finished.stdout.trim());
     let said: String = said.chars().take(MESSAGE_LEN_MAX).collect();
     Trouble(format!("`{program}` names no batch job: {said}"))
+}
+
+/// Returns the ids of those elements of some arrays that have not ended, where elements are listed
+/// by name, id, and whether they have ended. An array of which none is listed stands by its name.
+pub(super) fn open_elements<'a>(
+    arrays: &[String],
+    listed: impl Iterator<Item = (&'a str, &'a str, bool)>,
+) -> Vec<String> {
+    let mut unlisted: BTreeSet<&str> = arrays.iter().map(String::as_str).collect();
+    let named = unlisted.clone();
+    let mut ids = Vec::new();
+    for (name, id, has_ended) in listed {
+        let array = name.rsplit_once('.').map(|(array, _)| array);
+        let Some(array) = array.filter(|array| named.contains(array)) else {
+            continue;
+        };
+        unlisted.remove(array);
+        ids.extend((!has_ended).then(|| id.to_owned()));
+    }
+    ids.extend(unlisted.into_iter().map(ToOwned::to_owned));
+    ids.sort();
+    ids
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn elements_that_have_ended_are_left_out() {
+        let listed = [
+            ("fly-1.0", "f1", true),
+            ("fly-1.1", "f2", false),
+            ("fly-2.0", "f3", true),
+            ("fly-9.0", "f4", false),
+            ("other", "f5", false),
+        ];
+        let arrays = ["fly-1", "fly-2", "fly-3"].map(str::to_owned);
+        let open = open_elements(&arrays, listed.into_iter());
+        assert_eq!(open, ["f2", "fly-3"]);
+    }
 }

@@ -1,6 +1,6 @@
 //! A scheduler that its user describes: by templates of commands, and patterns of what they print.
 
-use super::command::{Commands, names_nothing, succeeded};
+use super::command::{Commands, names_nothing, open_elements, succeeded};
 use super::{Array, ArrayId, Order, Scheduler, Seen, States, Trouble, Verdict};
 use crate::exec::Finished;
 use crate::template::{Scope, Template};
@@ -350,26 +350,18 @@ impl Scheduler for Custom {
 }
 
 impl Custom {
-    /// Returns the ids of those elements that have not ended. If nobody says them, there is one that
-    /// is none, so that the scheduler refuses to wait for it.
+    /// Returns the ids of those elements that have not ended. An array of which nobody says them has
+    /// its name in their place, so that the scheduler refuses to wait for it.
     fn still_open(&self, after: &[String]) -> Vec<Scope> {
-        let id = |text: &str| Scope::new().with("text", text);
         if after.is_empty() {
             return Vec::new();
         }
-        let Ok(listed) = self.list() else {
-            return after.iter().map(|name| id(name)).collect();
-        };
-        let is_of_one = |key: &str| {
-            let array = key.rsplit_once('.').map(|(array, _)| array);
-            array.is_some_and(|array| after.iter().any(|name| name == array))
-        };
-        let open = listed
+        let jobs = self.list().unwrap_or_default();
+        let listed = jobs
             .iter()
-            .filter(|(key, one)| is_of_one(key) && !one.has_ended());
-        let mut ids: Vec<_> = open.map(|(_, one)| one.id.as_str()).collect();
-        ids.sort_unstable();
-        ids.into_iter().map(id).collect()
+            .map(|(name, one)| (name.as_str(), one.id.as_str(), one.has_ended()));
+        let ids = open_elements(after, listed).into_iter();
+        ids.map(|id| Scope::new().with("text", id)).collect()
     }
 }
 

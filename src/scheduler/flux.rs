@@ -1,6 +1,6 @@
 //! Flux.
 
-use super::command::{Commands, names_nothing, succeeded};
+use super::command::{Commands, names_nothing, open_elements, succeeded};
 use super::{Array, ArrayId, Order, Scheduler, Seen, States, Trouble, Verdict};
 use crate::template::Scope;
 use serde_json::Value;
@@ -195,25 +195,17 @@ fn set_urgency(urgency: &str, names: &[String]) -> Result<(), Trouble> {
     Ok(())
 }
 
-/// Returns the ids of those elements that have not ended: Flux refuses to wait for others.
+/// Returns the ids of those elements that have not ended: Flux refuses to wait for others. It
+/// refuses names, too: better than to begin too early.
 fn still_open(after: &[String]) -> Vec<String> {
     if after.is_empty() {
         return Vec::new();
     }
-    let Ok(jobs) = list() else {
-        // Names are no ids: better refused than begun too early.
-        return after.to_vec();
-    };
-    let is_of_one = |name: &str| {
-        let array = name.rsplit_once('.').map(|(array, _)| array);
-        array.is_some_and(|array| after.iter().any(|name| name == array))
-    };
-    let open = jobs
+    let jobs = list().unwrap_or_default();
+    let listed = jobs
         .iter()
-        .filter(|(name, job)| is_of_one(name) && !job.has_ended());
-    let mut ids: Vec<_> = open.map(|(_, job)| job.id.clone()).collect();
-    ids.sort();
-    ids
+        .map(|(name, job)| (name.as_str(), job.id.as_str(), job.has_ended()));
+    open_elements(after, listed)
 }
 
 /// What Flux says of a batch job.

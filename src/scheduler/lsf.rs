@@ -111,7 +111,7 @@ impl Scheduler for Lsf {
             .with("span", span)
             .with("memory", memory.unwrap_or_default())
             .with("time", needs.walltime_s.map(clock).unwrap_or_default())
-            .with("dependency", dependency(&still_there(order.after)))
+            .with("dependency", dependency(order.after))
             .with("hold", order.is_held)
     }
 
@@ -329,22 +329,6 @@ fn those_in(state: &str, ids: &[String]) -> Result<Vec<String>, Trouble> {
         .map(|line| format!("{}[{}]", line.array, line.element))
         .collect();
     Ok(ids.iter().filter(|id| are.contains(*id)).cloned().collect())
-}
-
-/// Returns those arrays that are known. What waits for another one is refused.
-fn still_there(after: &[String]) -> Vec<String> {
-    if after.is_empty() {
-        return Vec::new();
-    }
-    let arrays: Vec<_> = arrays_of(after).into_iter().collect();
-    let known = list(&arrays);
-    let is_known = |array: &str| match &known {
-        Ok(lines) => lines.iter().any(|line| line.array == array),
-        // Better refused than begun too early.
-        Err(_) => true,
-    };
-    let arrays = arrays.into_iter().filter(|array| is_known(array));
-    arrays.map(ToOwned::to_owned).collect()
 }
 
 fn dependency(after: &[String]) -> String {

@@ -344,6 +344,12 @@ fn a_chain_is_queued_at_once(play: Play) {
     ];
     let stage = Stage::new(play, 2, &config.concat());
     fs::write(stage.queue("closed"), "").unwrap();
+    let shown = stage.submit_with(&["--chain", "--dry-run"]);
+    let last = shown.success().rsplit("#!/bin/bash").next();
+    assert!(
+        last.is_some_and(|script| script.contains("prepare-")),
+        "{shown:?}"
+    );
     let ran = stage.submit_with(&["--chain"]);
     ran.success();
     assert_eq!(

@@ -7,7 +7,7 @@ use super::{Array, ArrayId, Order, Scheduler, Seen, States, Trouble};
 use crate::exec::Finished;
 use crate::template::Scope;
 use listing::{Job, JobId, Listing, Place};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::Path;
 
@@ -114,7 +114,6 @@ impl Scheduler for Pbs {
     }
 
     fn words(&self, order: &Order<'_>, common: Scope) -> Scope {
-        let after = self.still_open(order.after);
         let resource = |text: &String| Scope::new().with("text", text.as_str());
         let resources: Vec<_> = self.resources(order).iter().map(resource).collect();
         let (option, element) = match self.0 {
@@ -132,7 +131,7 @@ impl Scheduler for Pbs {
             .with("array_option", option)
             .with("element", element)
             .with("resources", resources)
-            .with("dependency", self.dependency(&after))
+            .with("dependency", self.dependency(order.after))
             .with("hold", order.is_held)
     }
 
@@ -251,26 +250,6 @@ impl Pbs {
         };
         resources.extend(time);
         resources
-    }
-
-    /// Returns those arrays that have not ended. A batch job that waits for one that PBS has forgotten
-    /// is deleted.
-    fn still_open(self, after: &[String]) -> Vec<String> {
-        let ids = after.iter().filter_map(|id| JobId::parse(id));
-        let ids: Vec<_> = ids.map(|id| id.array()).collect();
-        if ids.is_empty() {
-            return ids;
-        }
-        let names: Vec<_> = ids.iter().map(String::as_str).collect();
-        match self.list(&names) {
-            Ok(listing) => {
-                let open = listing.jobs.iter().filter(|(_, job)| !job.has_ended());
-                let open: BTreeSet<_> = open.map(|(id, _)| id.array()).collect();
-                ids.into_iter().filter(|id| open.contains(id)).collect()
-            }
-            // Better deleted than begun too early.
-            Err(_) => ids,
-        }
     }
 
     fn dependency(self, after: &[String]) -> String {

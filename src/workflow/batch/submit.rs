@@ -192,7 +192,6 @@ impl Submitter<'_> {
     /// Fails if the scheduler does not take it.
     pub fn send(&self, batch: &Batch, after: &[String]) -> Result<Sent, SendError> {
         let workspace = self.flow.workspace();
-        let after = &self.unended(after)[..];
         let mut bundle = self.bundle(batch);
         self.script(batch, after)?;
         self.check_answers(&batch.name)?;
@@ -236,7 +235,8 @@ impl Submitter<'_> {
         }
         let submitted = noted
             .map_err(SendError::Note)
-            .and_then(|()| self.submit(&batch.name, self.script(&batch, after)?));
+            .and_then(|()| self.script(&batch, &self.unended(after)))
+            .and_then(|script| self.submit(&batch.name, script));
         let (id, warning) = self.sent(&bundle, submitted)?;
         sent.warnings.extend(warning);
         sent.id = Some(id);
