@@ -14,7 +14,7 @@ use crate::workflow::{
     release as release_all,
 };
 use crate::workspace::Workspace;
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 
 pub(in crate::cli) fn run(context: &Context<'_>, args: &QueueArgs) -> Result<Exit, CliError> {
     let project = Loaded::new(context)?;
@@ -40,12 +40,15 @@ fn chosen<'a>(
 ) -> Result<Vec<BatchLine<'a>>, CliError> {
     let by = (&which.operations, &which.selection);
     let chosen = Chosen::new(context, &project.workspace, project.flow.config(), by)?;
+    let ids: HashSet<&str> = which.ids.iter().map(String::as_str).collect();
+    let is_named = |bundle: &Bundle, execution: u32| {
+        let array = bundle.id.as_ref().map(|array| array.id.as_str());
+        let id = || bundle.batch_id(execution);
+        array.is_some_and(|array| ids.contains(array)) || id().is_some_and(|id| ids.contains(&*id))
+    };
     let is_meant = |bundle: &Bundle, execution: u32| {
-        let id = bundle.batch_id(execution);
-        let array = bundle.id.as_ref().map(|array| &array.id);
-        let is_it = |name: &String| array == Some(name) || id.as_ref() == Some(name);
         let (state, _) = state(followed, bundle, execution);
-        (which.ids.is_empty() || which.ids.iter().any(is_it))
+        (ids.is_empty() || is_named(bundle, execution))
             && (which.states.is_empty() || which.states.contains(&state))
             && chosen.has(bundle, execution)
     };
