@@ -137,6 +137,19 @@ fn what_does_not_fit_is_not_sent() {
 }
 
 #[test]
+fn nothing_waits_for_what_is_not_sent() {
+    let large = operation("large", "true", "resources = { threads = 500 }");
+    let then = operation("then", "true", "pre = 'after(\"large\")'");
+    let machine = Machine::new(&(large + &then));
+    let send = ["submit", "--cluster", "andes", "--chain", "--dry-run"];
+    let sent = machine.run(&send, &[]);
+    assert_eq!(sent.code, Some(3), "{sent:?}");
+    assert_eq!(sent.stdout, "");
+    let told = "then: not submitted, since nothing that it waits for is";
+    assert!(sent.stderr.contains(told), "{sent:?}");
+}
+
+#[test]
 fn mistakes_in_descriptions_are_named() {
     let machine = Machine::new(&operation("fly", "true", ""));
     let file = machine.0.env.home().join(".config/sweepfs/clusters.toml");

@@ -107,6 +107,19 @@ fn plan(
     let elements_max = cluster.scheduler.elements_max();
     let mut all: Vec<Batch> = Vec::new();
     for part in parts {
+        let before = all
+            .iter()
+            .filter(|batch| part.after.contains(&batch.operation));
+        let before: Vec<_> = before.map(|batch| batch.name.clone()).collect();
+        let waits_in_vain = part.is_chained && before.is_empty() && part.after_ids.is_empty();
+        if let Some(first) = part.planned.first().filter(|_| waits_in_vain) {
+            let name = &project.flow.config().operations[first.operation].name;
+            context.term.warn(format_args!(
+                "{name}: not submitted, since nothing that it waits for is"
+            ));
+            exit = Exit::Partial;
+            continue;
+        }
         let planned = part.planned;
         let packing = Packing {
             per_element: args.bundle.unwrap_or(1),
@@ -124,10 +137,6 @@ fn plan(
         }
         let partition = args.partition.as_deref();
         exit = exit.or(put(context, project, &mut found, (cluster, partition)));
-        let before = all
-            .iter()
-            .filter(|batch| part.after.contains(&batch.operation));
-        let before: Vec<_> = before.map(|batch| batch.name.clone()).collect();
         for batch in &mut found {
             batch.after.clone_from(&before);
             batch.after_ids.clone_from(&part.after_ids);
