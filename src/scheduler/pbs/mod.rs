@@ -265,16 +265,15 @@ impl Pbs {
 
     /// Asks for batch jobs and all elements of arrays: by their ids, or without any for all.
     fn list(self, ids: &[&str]) -> Result<Listing, Trouble> {
-        if self.0 == Dialect::Torque {
-            let ids = if ids.len() > ASKED_BY_ID_MAX {
-                &[]
-            } else {
-                ids
-            };
+        let ids = if ids.len() > ASKED_BY_ID_MAX {
+            &[]
+        } else {
+            ids
+        };
+        // Of several, JSON shows but the first; and all is what all users have had for weeks.
+        if self.0 == Dialect::Torque || ids.len() > 1 {
             return self.list_as_text(ids);
         }
-        // Of several, JSON shows but the first.
-        let ids = if ids.len() == 1 { ids } else { &[] };
         let args = [&["-t", "-f", "-F", "json"], ids].concat();
         let finished = match self.ask_with_history("qstat", &args) {
             Err(trouble) if trouble.0.to_lowercase().contains("usage") => {
