@@ -1,7 +1,7 @@
 //! `sweepfs submit --pilot`
 
 use super::submit::{
-    is_wanted, needs, print_script, tell_choice, tell_sent, tell_total, tell_unclear,
+    is_wanted, needs, print_script, tell_choice, tell_hours, tell_sent, tell_unclear,
 };
 use crate::cli::args::SubmitArgs;
 use crate::cli::clusters::Choice;
@@ -39,7 +39,16 @@ pub(super) fn submit(
     context.term.note(format_args!(
         "pilot: {n} batch jobs in an array, each {needs}"
     ));
-    tell_total(context, &cost(&pilots));
+    match pilots.pilot.walltime_s {
+        Some(walltime_s) => {
+            let cost = BatchCost::of(walltime_s, pilots.pilot.n, &pilots.place);
+            tell_hours(context, &cost);
+        }
+        None => {
+            let message = "what they cost is unknown: they have no `--walltime`";
+            context.term.note(message);
+        }
+    }
     if !args.yes && !is_wanted(context)? {
         context.term.note("nothing was submitted");
         return Ok(Exit::Done);
@@ -51,16 +60,6 @@ pub(super) fn submit(
             Ok(Exit::Partial)
         }
         Err(error) => Err(CliError::failed(format!("pilot: {error}"))),
-    }
-}
-
-fn cost(pilots: &Pilots) -> BatchCost {
-    match pilots.pilot.walltime_s {
-        Some(walltime_s) => BatchCost::of(walltime_s, pilots.pilot.n, &pilots.place),
-        None => BatchCost {
-            n_unlimited: pilots.pilot.n as usize,
-            ..BatchCost::default()
-        },
     }
 }
 

@@ -272,31 +272,43 @@ fn tell_cost(context: &Context<'_>, project: &Loaded, batches: &[Batch]) {
         } else {
             ""
         };
-        context.term.note(format_args!(
-            "{name}: {n} executions {packed}{later}, each {needs}"
-        ));
+        let n = match n {
+            1 => "1 execution".to_owned(),
+            n => format!("{n} executions"),
+        };
+        context
+            .term
+            .note(format_args!("{name}: {n} {packed}{later}, each {needs}"));
         total = total + batch.cost();
     }
     tell_total(context, &total);
 }
 
 /// Says what all may cost.
-pub(super) fn tell_total(context: &Context<'_>, total: &BatchCost) {
-    let gpus = match total.gpu_hours > 0.0 {
-        true => format!(" and {:.1} GPU-hours", total.gpu_hours),
-        false => String::new(),
-    };
-    if total.cpu_hours > 0.0 {
-        let hours = total.cpu_hours;
-        context
-            .term
-            .note(format_args!("in all at most {hours:.1} CPU-hours{gpus}"));
-    }
+fn tell_total(context: &Context<'_>, total: &BatchCost) {
+    tell_hours(context, total);
     if total.n_unlimited > 0 {
         let n = total.n_unlimited;
         context.term.note(format_args!(
             "what {n} of them cost is unknown: their operation has no `walltime`"
         ));
+    }
+}
+
+/// Says what that which has a walltime may cost.
+pub(super) fn tell_hours(context: &Context<'_>, total: &BatchCost) {
+    let gpus = match total.gpu_hours > 0.0 {
+        true => format!(" and {:.1} GPU-hours", total.gpu_hours),
+        false => String::new(),
+    };
+    if total.cpu_hours > 0.0 {
+        let hours = match total.cpu_hours {
+            hours if hours < 0.05 => "less than 0.1".to_owned(),
+            hours => format!("at most {hours:.1}"),
+        };
+        context
+            .term
+            .note(format_args!("in all {hours} CPU-hours{gpus}"));
     }
 }
 
@@ -312,6 +324,7 @@ pub(super) fn needs(needs: &Needs, place: &Place) -> String {
         parts.push(format!("{} MiB", bytes.div_ceil(1 << 20)));
     }
     parts.push(match needs.walltime_s {
+        Some(time_s) if time_s < 360 => format!("{} min", time_s.div_ceil(60)),
         Some(time_s) => format!("{:.1} h", time_s as f64 / 3600.0),
         None => "no walltime".to_owned(),
     });

@@ -36,7 +36,7 @@ fn operations_that_depend_on_each_other_are_queued_at_once() {
     for line in [
         "prepare: 3 executions in an array, each",
         "fly: 3 executions in an array, after others, each",
-        "average: 1 executions in an array, after others, each",
+        "average: 1 execution in an array, after others, each",
         "prepare: 3 submitted, array 1\n",
         "fly: 3 submitted, array 2\n",
         "average: 1 submitted, array 3\n",
