@@ -137,6 +137,13 @@ fn chains_and_pilots_go_to_the_queue_and_wait_for_their_release() {
     project.run(&["release", "-o", "fly"]).success();
     assert_eq!(queue("waits for array 1"), 4);
     project.run(&["hold", &format!("2_0.{host}")]).success();
+    // The number alone is no id.
+    let ran = project.run(&["cancel", "2"]);
+    assert!(
+        ran.stderr
+            .contains("nothing of this project waits or runs as `2`"),
+        "{ran:?}"
+    );
     assert_eq!((queue(" held "), queue("waits for array 1")), (5, 3));
     project.run(&["release", "--all"]).success();
     project.wait_for_queue(LIMIT);

@@ -59,7 +59,20 @@ fn chosen<'a>(
             .filter(|execution| is_meant(bundle, *execution));
         lines.extend(executions.map(|execution| BatchLine { bundle, execution }));
     }
+    for id in &which.ids {
+        if !followed.bundles.iter().any(|bundle| has_id(bundle, id)) {
+            context.term.warn(format_args!(
+                "nothing of this project waits or runs as `{id}`"
+            ));
+        }
+    }
     Ok(lines)
+}
+
+/// Tells whether an array, or a batch job of it that has not ended, is called so.
+fn has_id(bundle: &Bundle, id: &str) -> bool {
+    let is_its = |execution| bundle.batch_id(execution).as_deref() == Some(id);
+    bundle.id.as_ref().is_some_and(|array| array.id == id) || bundle.open().any(is_its)
 }
 
 /// Returns how far the batch job of an execution is, and why.
