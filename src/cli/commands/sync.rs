@@ -37,12 +37,11 @@ pub(in crate::cli) fn run(context: &Context<'_>, args: &SyncArgs) -> Result<Exit
     let local = LocalSide::new(&project, &project.root().to_string_lossy());
     let config = ProjectConfig::read(&project.root().join(PROJECT_FILE))?;
     let remotes = match args.all {
-        true => config
-            .remotes
-            .keys()
-            .map(|name| Some(name.as_str()))
-            .collect(),
-        false => vec![args.remotes.first().map(String::as_str)],
+        true if !config.remotes.is_empty() => {
+            let names = config.remotes.keys();
+            names.map(|name| Some(name.as_str())).collect()
+        }
+        _ => vec![args.remotes.first().map(String::as_str)],
     };
     let _lock = if args.dry_run { None } else { local.lock()? };
     let mut exit = Exit::Done;

@@ -593,6 +593,8 @@ fn holes_stay_holes() {
 fn remotes_have_names() {
     let pair = Pair::new(1);
     let other = pair.env.project("other");
+    let ran = pair.env.run(&pair.here, &["sync", "--all"]);
+    assert!(ran.failure(2).contains("with what shall"), "{ran:?}");
     let settings = "[remote.disk]\nurl = '../there'\nexclude = '*.tmp'\n";
     fs::write(pair.here.join("sweepfs.toml"), settings).unwrap();
     write(&pair.jobs[0].join("x.tmp"), "x");
