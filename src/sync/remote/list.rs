@@ -255,6 +255,8 @@ impl<'a> Lister<'a> {
             };
             let what = format!("`{}` is not synced: {why}", harmless(&path));
             self.name(id, &what);
+            // Of what cannot be seen nobody can say that it is gone.
+            self.listing.hidden.push(Place::of_job(id, path));
             return Ok(());
         };
         self.jobs.entry(id).or_default().push((path, entry));
@@ -277,16 +279,20 @@ impl<'a> Lister<'a> {
 
     /// Checks the whole; what `find` complained of is part of that.
     pub(super) fn finish(mut self, complaint: &str) -> Result<Listing, BadList> {
-        if self.end.is_none() || !self.records.is_complete() {
+        let Some(code) = self.end.filter(|_| self.records.is_complete()) else {
             return Err(bad("it does not end"));
-        }
+        };
         // Files that are gone since are no problem, and directories that cannot be read were named.
         let is_fine = |line: &&str| {
             line.ends_with("No such file or directory") || line.ends_with("Permission denied")
         };
-        let mut lines = complaint.lines().filter(|line| line.starts_with("find: "));
-        if let Some(line) = lines.find(|line| !is_fine(line)) {
+        let lines = complaint.lines().filter(|line| line.starts_with("find: "));
+        if let Some(line) = lines.clone().find(|line| !is_fine(line)) {
             return Err(bad(shown(line.as_bytes())));
+        }
+        // A signal ends it with another code than 1, and without a word: then files are missing.
+        if code > 1 || (code == 1 && lines.count() == 0) {
+            return Err(bad(format!("`find` ended with exit code {code}")));
         }
         let statepoint = RelPath::of(STATEPOINT_FILE);
         for (id, mut entries) in std::mem::take(&mut self.jobs) {
@@ -300,9 +306,10 @@ impl<'a> Lister<'a> {
             }
             match job.get(&statepoint).is_some_and(Entry::is_file) {
                 true => self.listing.tree.jobs.push(job),
-                false => self.name(id, "not synced: it has no state point file"),
+                false => self.leave_out(id, "it has no state point file"),
             }
         }
+        self.listing.left_out = std::mem::take(&mut self.out).into_iter().collect();
         self.listing.problems.sort();
         Ok(self.listing)
     }
@@ -398,6 +405,42 @@ mod tests {
         }
         let none = list(&[END]).expect("no workspace");
         assert!(!none.has_workspace);
+    }
+
+    #[test]
+    fn what_cannot_be_seen_is_not_gone() {
+        let other = ID.replace("42", "43");
+        let (statepoint, odd) = (
+            format!("{ID}/signac_statepoint.json"),
+            format!("{ID}/mounted"),
+        );
+        let listing = list(&[
+            WORKSPACE,
+            ["d", "1", "1.0", "755", "7", ID, ""],
+            ["f", "12", "1.0", "640", "7", &statepoint, ""],
+            ["d", "1", "1.0", "755", "8", &odd, ""],
+            ["d", "1", "1.0", "755", "7", &other, ""],
+            ["!", "1", "1.0", "0", "7", &ID.replace("42", "41"), ""],
+            END,
+        ]);
+        let listing = listing.expect("sound");
+        let out: Vec<_> = listing.left_out.iter().map(ToString::to_string).collect();
+        assert_eq!(out, [ID.replace("42", "41"), other]);
+        let hidden: Vec<_> = listing.hidden.iter().map(ToString::to_string).collect();
+        assert_eq!((hidden, listing.tree.jobs.len()), (vec![odd], 1));
+    }
+
+    #[test]
+    fn a_list_that_was_cut_off_is_refused() {
+        let finish = |code: &str, complaint: &str| {
+            let mut lister = Lister::new(Path::new("/p"));
+            let text = format!("W\x004096\x000\x00755\x007\0\0\0E\0{code}\0\0\0\0\0\0");
+            lister.push(text.as_bytes()).expect("records");
+            lister.finish(complaint).is_ok()
+        };
+        assert!(finish("0", "") && finish("1", "find: 'workspace/x': No such file or directory"));
+        assert!(!finish("1", "") && !finish("137", "Killed"));
+        assert!(!finish("1", "find: 'workspace/x': Input/output error"));
     }
 
     #[test]
