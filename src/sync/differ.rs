@@ -4,7 +4,10 @@ use super::path::RelPath;
 use super::side::{Listing, Whose};
 use super::state::{Base, Known, KnownJob};
 use super::tree::{Entry, JobTree};
+use crate::fsx::TimeNs;
 use crate::statepoint::JobId;
+
+const SECOND_NS: TimeNs = 1_000_000_000;
 
 /// A place at which something is not as it was on both sides, or of which nothing is remembered.
 #[derive(Clone, Copy, Debug)]
@@ -56,13 +59,17 @@ impl<'a> Difference<'a> {
 
 impl Difference<'_> {
     /// Tells whether a file has lost its content though nobody has changed it: a crash of the
-    /// machine may leave it empty, with the time that it had.
+    /// machine may leave it empty or cut off, with the time that it had.
     pub(super) fn is_lost(&self, whose: Whose) -> bool {
         let before = self.base.map(|base| base.at(whose));
         match (before, self.at(whose)) {
             (Some(before), Some(now)) => {
-                let is_empty_now = now.size_bytes() == 0 && before.size_bytes() > 0;
-                is_empty_now && now.modified().is_some() && now.modified() == before.modified()
+                let is_shorter = now.size_bytes() < before.size_bytes();
+                // Within a second that is not divided, somebody may have written it again.
+                let is_exact = |time: TimeNs| now.size_bytes() == 0 || time % SECOND_NS != 0;
+                is_shorter
+                    && now.modified().is_some_and(is_exact)
+                    && now.modified() == before.modified()
             }
             _ => false,
         }
