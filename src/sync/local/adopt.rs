@@ -2,7 +2,7 @@
 
 use super::super::path::RelPath;
 use super::super::side::{FileCopy, FoundText, JobCopy, Outcome, Run};
-use super::super::tree::Entry;
+use super::super::tree::{Content, Entry};
 use super::arrive::Fault;
 use super::jobs::check;
 use super::{LocalSide, entry_of, is_absent, reason};
@@ -61,7 +61,11 @@ impl LocalSide {
             keep_only(&dir, None, &mut known)?;
             let mut entries = Vec::with_capacity(job.entries.len());
             for (path, source) in &job.entries {
-                let entry = known.remove(path).flatten();
+                let entry = match (known.remove(path).flatten(), &source.content) {
+                    // Links are not brought, for what they say is known.
+                    (None, Content::Link(text)) => make_link(&dir, path, text)?,
+                    (found, _) => found,
+                };
                 match entry.filter(|entry| has_arrived(Some(entry), source, run)) {
                     Some(entry) => entries.push(entry),
                     None => return Err(Fault::Other(NOT_ARRIVED)),
@@ -78,6 +82,13 @@ impl LocalSide {
             fault => fault.reason(),
         })
     }
+}
+
+fn make_link(dir: &Dir, path: &RelPath, text: &[u8]) -> Result<Option<Entry>, Fault> {
+    let (parent, name) = dir.parent_of(path.as_path())?;
+    let parent = parent.as_ref().unwrap_or(dir);
+    parent.create_link_new(OsStr::from_bytes(text), name)?;
+    Ok(entry_of(parent, name)?)
 }
 
 /// Reads a small file below a directory.

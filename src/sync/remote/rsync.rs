@@ -93,7 +93,6 @@ impl RemoteSide {
         };
         let mut args: Vec<OsString> = [
             "--protect-args",
-            "--links",
             "--perms",
             "--times",
             "--omit-dir-times",
@@ -108,6 +107,12 @@ impl RemoteSide {
         ]
         .map(OsString::from)
         .into();
+        // Nobody there makes a link here, behind which the next file would be written: what links say is
+        // known, and they are made by us.
+        args.push(match transfer.to {
+            Whose::Local => "--no-links".into(),
+            Whose::Remote => "--links".into(),
+        });
         args.push(format!("--timeout={TIMEOUT_S}").into());
         args.push(with("--files-from=", list.as_os_str()));
         args.push(with("--rsh=", &self.connection.remote_shell()));

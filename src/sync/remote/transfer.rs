@@ -10,7 +10,7 @@ use crate::sync::path::{Place, RelPath};
 use crate::sync::side::{
     Done, FileCopy, FoundText, JobCopy, JobDone, NewText, Peer, Run, Side, SyncError, Whose,
 };
-use crate::sync::tree::Entry;
+use crate::sync::tree::{Content, Entry};
 use std::collections::{BTreeSet, HashMap};
 use std::ffi::{OsStr, OsString};
 use std::ops::Range;
@@ -44,8 +44,7 @@ impl RemoteSide {
                 here: scratch.path(),
                 there: self.root(),
                 names: &names,
-                // What is no file is passed over.
-                options: vec!["--no-links".into()],
+                options: Vec::new(),
             })?;
             let dir = Dir::open(scratch.path())?;
             for (place, name) in places.iter().zip(&names) {
@@ -81,7 +80,7 @@ impl RemoteSide {
                 to: Whose::Local,
                 here: arriving.dir.path(),
                 there: &self.workspace(),
-                names: &names_of_jobs(&jobs[range.clone()]),
+                names: &names_of_jobs(&jobs[range.clone()], false),
                 options: Vec::new(),
             })?;
             for at in range {
@@ -111,7 +110,7 @@ impl RemoteSide {
                 to: Whose::Remote,
                 here: local.workspace().dir(),
                 there: &arriving,
-                names: &names_of_jobs(batch),
+                names: &names_of_jobs(batch, true),
                 options: Vec::new(),
             })?;
             let names: Vec<_> = batch.iter().map(|job| arriving_name(job, None)).collect();
@@ -402,13 +401,16 @@ fn name_in_workspace(place: &Place) -> Vec<u8> {
     place.below_workspace().as_bytes().to_vec()
 }
 
-fn names_of_jobs(jobs: &[JobCopy]) -> Vec<Vec<u8>> {
+/// Links are among them only if `rsync` makes them.
+fn names_of_jobs(jobs: &[JobCopy], with_links: bool) -> Vec<Vec<u8>> {
     let mut names = Vec::new();
+    let is_meant =
+        |(_, entry): &&(RelPath, Entry)| with_links || !matches!(entry.content, Content::Link(_));
     for job in jobs {
         let id = job.id.to_string();
         names.push(id.clone().into_bytes());
         let below = |(path, _): &(RelPath, Entry)| [id.as_bytes(), b"/", path.as_bytes()].concat();
-        names.extend(job.entries.iter().map(below));
+        names.extend(job.entries.iter().filter(is_meant).map(below));
     }
     names
 }
