@@ -251,6 +251,15 @@ fn small_files_are_read_written_renamed_and_removed_there() {
     assert_eq!(found[1..3], [FoundText::Absent, FoundText::Absent]);
     assert!(matches!(&found[3], FoundText::Text(bytes, _) if bytes == br#"{"a": 1}"#));
     let digests = remote.digests(&places).unwrap();
+    fs::write(
+        setup
+            .there
+            .join("workspace")
+            .join(format!("{}/a\\\nb", tree.id)),
+        "old",
+    )
+    .unwrap();
+    assert_eq!(remote.digests(&[place("a\\\nb")]).unwrap()[0], digests[0]);
     assert!(digests[0].is_some() && digests[2].is_none() && digests[0] != digests[3]);
 
     let text = |name: &str, bytes: &[u8], before| NewText {
@@ -316,6 +325,22 @@ fn small_files_are_read_written_renamed_and_removed_there() {
         "{done:?}"
     );
     assert!(!job.join("full").exists() && !job.join("link").is_symlink());
+
+    // More than xargs(1) takes at once, with names so long that it would cut an item in two.
+    let names = (0..500).map(|n| format!("{n:0>200}/{n:0>201}"));
+    let names: Vec<_> = names.collect();
+    for name in &names {
+        fs::create_dir(job.join(&name[..200])).unwrap();
+        fs::write(job.join(name), "").unwrap();
+    }
+    let tree_now = remote.list(&Silent).unwrap().tree.jobs.remove(0);
+    let entry_now = |name: &str| tree_now.get(&place(name).path).unwrap().clone();
+    let removals: Vec<_> = names
+        .iter()
+        .map(|name| removal(name, &entry_now(name)))
+        .collect();
+    let done = collect(500, |done| remote.remove_many(&a_run(), &removals, done));
+    assert!(done.iter().all(Result::is_ok), "{done:?}");
 
     let done = collect(1, |done| remote.remove_jobs(&a_run(), &[tree.id], done));
     assert!(done[0].is_ok() && !job.exists(), "{done:?}");

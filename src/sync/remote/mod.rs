@@ -37,6 +37,9 @@ const SILENCE_MAX: Duration = Duration::from_secs(300);
 /// So many files are written by one command.
 const TEXTS_AT_ONCE: usize = 500;
 
+/// And so many bytes of what they are about: xargs(1) takes 128 KiB at once, and would cut an item in two.
+const WORDS_BYTES_MAX: usize = 1 << 16;
+
 /// What is said of a file that is not as it was listed.
 const CHANGED: &str = "it has changed meanwhile";
 
@@ -309,7 +312,11 @@ impl RemoteSide {
         let Some(n_texts) = items.first().map(Vec::len) else {
             return Ok(());
         };
-        let at_once = (n_texts * TEXTS_AT_ONCE).to_string();
+        let sizes = items
+            .iter()
+            .map(|item| item.iter().map(|text| text.len() + 1).sum());
+        let at_once = WORDS_BYTES_MAX / sizes.max().unwrap_or(1).max(1);
+        let at_once = (n_texts * at_once.clamp(1, TEXTS_AT_ONCE)).to_string();
         // What is before the items stands in the script as its first two arguments.
         let script = [script::PRELUDE, "shift 2\n", script].concat();
         let trash = self.trash_of(run);
@@ -491,18 +498,8 @@ impl Side for RemoteSide {
         let names: Vec<_> = places.iter().map(name_of).collect();
         let answer = self.ask_of(script::DIGESTS, &[], names.iter().map(Vec::as_slice))?;
         let mut found = HashMap::new();
-        for line in answer.output.split(|b| *b == 0) {
-            // Two spaces, or a space and a star, are between.
-            if let (Some(digest), Some(name)) = (line.get(..32), line.get(34..)) {
-                let digest = std::str::from_utf8(digest).ok();
-                let digest = digest.and_then(|hex| u128::from_str_radix(hex, 16).ok());
-                found.extend(digest.map(|digest| (name, digest.to_be_bytes())));
-            }
-        }
-        Ok(names
-            .iter()
-            .map(|name| found.get(name.as_slice()).copied())
-            .collect())
+        found.extend(answer.output.split(|b| *b == b'\n').filter_map(digest_of));
+        Ok(names.iter().map(|name| found.get(name).copied()).collect())
     }
 
     fn write_many(&self, run: &Run, texts: &[NewText], done: &Done<'_>) -> Result<(), SyncError> {
@@ -611,6 +608,31 @@ impl Side for RemoteSide {
     }
 }
 
+/// Reads a line of md5sum(1). One with a backslash before it has others in the name, for the characters
+/// that would end a line.
+fn digest_of(line: &[u8]) -> Option<(Vec<u8>, FileDigest)> {
+    let (line, is_escaped) = match line.strip_prefix(b"\\") {
+        Some(line) => (line, true),
+        None => (line, false),
+    };
+    // Two spaces, or a space and a star, are between.
+    let (digest, name) = (line.get(..32)?, line.get(34..)?);
+    let digest = u128::from_str_radix(std::str::from_utf8(digest).ok()?, 16).ok()?;
+    let mut bytes = name.iter().copied();
+    let mut read = Vec::with_capacity(name.len());
+    while let Some(byte) = bytes.next() {
+        read.push(match byte {
+            b'\\' if is_escaped => match bytes.next()? {
+                b'n' => b'\n',
+                b'r' => b'\r',
+                other => other,
+            },
+            byte => byte,
+        });
+    }
+    Some((read, digest.to_be_bytes()))
+}
+
 fn last_line(complaint: &str, usual: &str) -> String {
     complaint.lines().next_back().unwrap_or(usual).to_owned()
 }
@@ -644,4 +666,22 @@ fn words_to_write(at: usize, text: &NewText) -> [Vec<u8>; 7] {
         lock.into_bytes(),
         [&name[..parent], temporary.as_bytes()].concat(),
     ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn digests_are_read_whatever_the_name() {
+        let digest = "d41d8cd98f00b204e9800998ecf8427e";
+        let read = |line: String| digest_of(line.as_bytes()).map(|(name, _)| name);
+        let name = |text: &str| Some(text.as_bytes().to_vec());
+        assert_eq!(read(format!("{digest}  a b")), name("a b"));
+        assert_eq!(read(format!("{digest} *a\\n")), name("a\\n"));
+        assert_eq!(read(format!("\\{digest}  a\\nb\\\\n")), name("a\nb\\n"));
+        for bad in ["", "x", &digest[1..], "\\"] {
+            assert_eq!(read(bad.to_owned()), None);
+        }
+    }
 }

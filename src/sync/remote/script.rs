@@ -87,9 +87,13 @@ xargs -0 -r sh -c 'exec find "$@" -maxdepth "$depth" -printf "%y"#,
 "#
 );
 
-/// Prints the MD5 of each of the names on the standard input, and the name.
+/// Prints the MD5 of each of the names on the standard input, and the name, in lines. Meanwhile empty
+/// lines tell that it is still at work: a large file takes long.
 pub(super) const DIGESTS: &str = r#"cd -- "$1" || exit
-xargs -0 -r md5sum -z -- 2>/dev/null
+while sleep 30 </dev/null >/dev/null 2>&1 && echo; do :; done &
+beat=$!
+xargs -0 -r md5sum -- 2>/dev/null
+kill "$beat" 2>/dev/null
 :
 "#;
 
