@@ -201,26 +201,34 @@ fn files_are_replaced_if_they_are_as_listed() {
         for name in ["same", "-changed\n", "new dir/x", "new"] {
             fs::write(job.join(name), format!("from {to}")).unwrap();
         }
+        // Only their contents tell them apart.
+        for (dir, text) in [(&job, "source"), (&target, "target")] {
+            fs::write(dir.join("twin"), text).unwrap();
+            let file = fs::File::options().write(true).open(dir.join("twin"));
+            let time = std::time::UNIX_EPOCH + Duration::from_secs(1_000_000_000);
+            file.unwrap().set_modified(time).unwrap();
+        }
         let listed = |side: &dyn Side| side.list(&Silent).unwrap().tree.jobs.remove(0);
         let (source, before) = match to {
             Whose::Remote => (listed(&local), listed(&remote)),
             Whose::Local => (listed(&remote), listed(&local)),
         };
         fs::write(target.join("-changed\n"), format!("meanwhile {to}")).unwrap();
-        let names = ["new dir", "new dir/x", "new", "same", "-changed\n"];
+        let names = ["new dir", "new dir/x", "new", "same", "twin", "-changed\n"];
         let copies = names.map(|name| FileCopy {
             place: place(name),
             source: source.get(&place(name).path).unwrap().clone(),
             before: before.get(&place(name).path).cloned(),
         });
-        let done = collect(5, |done| {
+        let done = collect(6, |done| {
             remote.copy_files(&local, to, &a_run(), &copies, done)
         });
-        assert!(done[..4].iter().all(Result::is_ok), "{done:?}");
-        assert!(done[4].as_ref().unwrap_err().contains("changed meanwhile"));
+        assert!(done[..5].iter().all(Result::is_ok), "{done:?}");
+        assert!(done[5].as_ref().unwrap_err().contains("changed meanwhile"));
         let found = contents(&target);
         assert_eq!(found[&b"new dir/x"[..]], format!("from {to}"));
         assert_eq!(found[&b"same"[..]], format!("from {to}"));
+        assert_eq!(found[&b"twin"[..]], "source");
         assert_eq!(found[&b"-changed\n"[..]], format!("meanwhile {to}"));
         let trash = other
             .join(".sweepfs/trash/test-1/workspace")

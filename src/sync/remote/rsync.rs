@@ -99,6 +99,8 @@ impl RemoteSide {
             "--omit-link-times",
             "--chmod=Du+rwx",
             "--no-implied-dirs",
+            // What is to be copied was decided by more than size and time.
+            "--ignore-times",
             "--sparse",
             "--partial",
             "--from0",
