@@ -28,7 +28,7 @@ pub use batch::{
     Batch, BatchCost, BatchLine, BatchTask, Bundle, BundleExecution, Cancelled, Chain,
     ChainOptions, Cluster, Clusters, Followed, Link, Packing, Pilot, Pilots, Place, SendError,
     Sent, Shared, Submitter, batches, cancel, chain, close_pilot, follow, give_back, hold, place,
-    release,
+    release, time_text,
 };
 pub use check::{Finding, check_rendering, check_syntax};
 pub use elsewhere::Elsewhere;

@@ -12,7 +12,7 @@ use crate::report::harmless;
 use crate::scheduler::Needs;
 use crate::workflow::{
     Batch, BatchCost, ChainOptions, Cluster, Clusters, Link, Packing, Place, Planned, SendError,
-    Sent, Submitter, batches, chain, eligible, place,
+    Sent, Submitter, batches, chain, eligible, place, time_text,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
@@ -324,8 +324,7 @@ pub(super) fn needs(needs: &Needs, place: &Place) -> String {
         parts.push(format!("{} MiB", bytes.div_ceil(1 << 20)));
     }
     parts.push(match needs.walltime_s {
-        Some(time_s) if time_s < 360 => format!("{} min", time_s.div_ceil(60)),
-        Some(time_s) => format!("{:.1} h", time_s as f64 / 3600.0),
+        Some(time_s) => time_text(time_s),
         None => "no walltime".to_owned(),
     });
     if let Some(partition) = &place.partition {

@@ -22,7 +22,7 @@ pub use chain::{Chain, ChainOptions, Link, chain};
 pub use cluster::{Cluster, Clusters};
 pub use follow::{Followed, close_pilot, follow, give_back};
 pub use packing::{Batch, BatchCost, Packing, Pilots, batches};
-pub use place::{Place, place};
+pub use place::{Place, place, time_text};
 pub use settle::Shared;
 pub(super) use settle::Why;
 pub use submit::{SendError, Sent, Submitter};

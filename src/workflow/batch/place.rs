@@ -67,6 +67,15 @@ fn anywhere(needs: &Needs) -> Place {
     }
 }
 
+/// Writes a time with the largest unit in which it is exact: `1.5 h`, `5 min`, `90 s`.
+pub fn time_text(time_s: u64) -> String {
+    match time_s {
+        3600.. if time_s.is_multiple_of(360) => format!("{:.1} h", time_s as f64 / 3600.0),
+        _ if time_s.is_multiple_of(60) => format!("{} min", time_s / 60),
+        _ => format!("{time_s} s"),
+    }
+}
+
 fn fit(partition: &PartitionConfig, needs: &Needs) -> Result<Place, String> {
     let above =
         |what: &str, needed: u64, limit: u64| Err(format!("has {limit} {what}, not {needed}"));
@@ -76,10 +85,8 @@ fn fit(partition: &PartitionConfig, needs: &Needs) -> Result<Place, String> {
     if let (Some(walltime_s), Some(max_s)) = (needs.walltime_s, partition.walltime_max_s)
         && walltime_s > max_s
     {
-        let (wanted, max) = (walltime_s as f64 / 3600.0, max_s as f64 / 3600.0);
-        return Err(format!(
-            "lets a batch job run for {max:.1} h, not {wanted:.1} h"
-        ));
+        let (wanted, max) = (time_text(walltime_s), time_text(max_s));
+        return Err(format!("lets a batch job run for {max}, not {wanted}"));
     }
     if needs.gpus > 0 && partition.gpus_per_node == Some(0) {
         return Err("has no GPUs".to_owned());
@@ -201,6 +208,15 @@ mod tests {
     }
 
     #[test]
+    fn times_are_told_exactly() {
+        let times = [45, 90, 300, 3600, 5400, 86_460, 172_800].map(time_text);
+        let expected = [
+            "45 s", "90 s", "5 min", "1.0 h", "1.5 h", "1441 min", "48.0 h",
+        ];
+        assert_eq!(times, expected);
+    }
+
+    #[test]
     fn a_named_partition_is_checked() {
         let short = Needs {
             walltime_s: Some(600),
@@ -210,7 +226,7 @@ mod tests {
         check(
             needs(1, 1, 0),
             Some("debug"),
-            Err("the partition `debug` cannot take it: lets a batch job run for 0.5 h, not 1.0 h"),
+            Err("the partition `debug` cannot take it: lets a batch job run for 30 min, not 1.0 h"),
         );
         check(
             needs(1, 1, 1),
