@@ -37,7 +37,8 @@ pub(super) fn submit(
     tell_choice(context, args, choice);
     let (n, needs) = (pilots.pilot.n, needs(&pilots.needs(), &pilots.place));
     context.term.note(format_args!(
-        "pilot: {n} batch jobs in an array, each {needs}"
+        "pilot: {n} {} in an array, each {needs}",
+        if n == 1 { "batch job" } else { "batch jobs" }
     ));
     match pilots.pilot.walltime_s {
         Some(walltime_s) => {
