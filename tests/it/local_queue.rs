@@ -161,6 +161,45 @@ fn chains_and_pilots_go_to_the_queue_and_wait_for_their_release() {
 }
 
 #[test]
+fn what_a_batch_job_printed_that_could_not_begin_is_found() {
+    let fly = operation(
+        "fly",
+        "echo one > {{ job.dir }}/one",
+        "post = 'file(\"one\")'",
+    );
+    let config = "[cluster.local]\nsetup = \"echo no such module; exit 7\"\n";
+    let project = project(1, &(fly + config));
+    let fails = || {
+        project.run(&SUBMIT).success();
+        project.wait_for_queue(LIMIT);
+        assert_eq!(project.state(0, "fly"), "failed");
+    };
+    let id = project.jobs[0].file_name().unwrap().to_str().unwrap();
+    fails();
+    let log = project.run(&["log", "fly", id]).failure(1).to_owned();
+    assert!(log.contains("was not begun"), "{log}");
+    let explained = project.run(&["explain", "fly", id]);
+    let line = explained
+        .success()
+        .lines()
+        .find(|line| line.contains("  log "));
+    let logs = line
+        .and_then(|line| line.split_whitespace().nth(1))
+        .unwrap();
+    assert!(log.contains(&format!("is in `{logs}`")), "{log}");
+    assert!(explained.stderr.contains(logs), "{explained:?}");
+    let printed = fs::read_to_string(project.root.join(logs).join("0.log")).unwrap();
+    assert_eq!(printed, "no such module\n");
+    // The log of an earlier one is not taken for that of the last.
+    project.run(&["run", "--retry"]).success();
+    fs::remove_file(project.jobs[0].join("one")).unwrap();
+    fails();
+    let log = project.run(&["log", "fly", id]);
+    assert!(log.success().contains("attempt 2"), "{log:?}");
+    assert!(log.stderr.contains("attempt 3 was not begun"), "{log:?}");
+}
+
+#[test]
 fn what_is_asked_for_stands_in_the_script() {
     let needs =
         "resources = { processes = 2, threads = 1, gpus = 1, memory = \"2G\", walltime = \"90m\" }";

@@ -1,5 +1,6 @@
 //! `sweepfs explain`
 
+use super::log::batch_logs;
 use crate::cli::args::ExplainArgs;
 use crate::cli::context::Context;
 use crate::cli::error::{CliError, Exit};
@@ -57,9 +58,13 @@ fn show(
             true => String::new(),
             false => format!(" -j {id}"),
         };
-        term.hint(format_args!(
-            "`sweepfs log {name} {id}` shows its output, `sweepfs run --retry -o {name}{only}` takes it again"
-        ));
+        let output = match explanation.record.as_ref().and_then(batch_logs) {
+            Some(logs) => format!("what batch jobs printed is in `{logs}`"),
+            None => format!("`sweepfs log {name} {id}` shows its output"),
+        };
+        term.hint(harmless(format_args!(
+            "{output}, `sweepfs run --retry -o {name}{only}` takes it again"
+        )));
     }
     Ok(())
 }
@@ -149,7 +154,7 @@ fn execution(
     lines.extend(member("started", record.started.as_deref().map(time)));
     lines.extend(member("ended", ended(record)));
     lines.extend(member("on", place));
-    lines.extend(member("log", record.log.clone()));
+    lines.extend(member("log", record.log.clone().or(batch_logs(record))));
     let config = &subject.flow.config().operations[subject.operation];
     if record.failures > 0 || context.verbose > 0 {
         let retries = format!("{} of {} left", explanation.retries_left, config.retries);

@@ -5,6 +5,7 @@ use crate::cli::context::Context;
 use crate::cli::error::{CliError, Exit};
 use crate::cli::subject::Subject;
 use crate::fsx;
+use crate::report::harmless;
 use crate::workflow::{Record, Stage};
 use std::collections::VecDeque;
 use std::fs::File;
@@ -14,6 +15,9 @@ use std::time::Duration;
 
 /// Where logs are unless a record says otherwise, below the project's directory.
 const LOGS: &str = ".sweepfs/logs";
+
+/// Where batch jobs print to, below the project's directory, those of a submission in a folder.
+const BATCH_LOGS: &str = ".sweepfs/logs/batch";
 
 /// How often a log that grows is looked at.
 const PAUSE: Duration = Duration::from_millis(200);
@@ -36,6 +40,14 @@ pub(in crate::cli) fn run(context: &Context<'_>, args: &LogArgs) -> Result<Exit,
     Ok(exit)
 }
 
+/// Returns where the batch job has printed to that could not begin an execution, so that this has no
+/// log of its own.
+pub(super) fn batch_logs(record: &Record) -> Option<String> {
+    let is_not_begun = record.state == Stage::Failed && record.log.is_none();
+    let name = record.submission.as_ref().filter(|_| is_not_begun)?;
+    Some(format!("{BATCH_LOGS}/{name}/"))
+}
+
 struct Log<'a> {
     context: &'a Context<'a>,
     subject: &'a Subject,
@@ -56,6 +68,7 @@ impl Log<'_> {
             }
             goes_on = self.goes_on()?;
         };
+        self.tell_not_begun()?;
         let start = last_execution(&mut file)?;
         let start = match args.lines {
             Some(n) => last_lines(&mut file, start, n)?,
@@ -73,6 +86,22 @@ impl Log<'_> {
                 std::thread::sleep(PAUSE);
             }
         }
+    }
+
+    /// Says so if the last execution was not begun: the log is that of the one before.
+    fn tell_not_begun(&self) -> Result<(), CliError> {
+        let record = self.record()?;
+        if let Some((record, logs)) = record.as_ref().and_then(|r| Some((r, batch_logs(r)?))) {
+            let attempt = record.attempt;
+            let reason = record.reason.as_deref().unwrap_or("it failed");
+            self.context.term.warn(harmless(format_args!(
+                "attempt {attempt} was not begun, this is one before: {reason}"
+            )));
+            self.context.term.hint(harmless(format_args!(
+                "what batch jobs printed is in `{logs}`"
+            )));
+        }
+        Ok(())
     }
 
     fn copy(&self, file: &mut File) -> std::io::Result<u64> {
@@ -114,7 +143,12 @@ impl Log<'_> {
 
     fn none(&self) -> Result<CliError, CliError> {
         let (name, id) = (self.subject.name(), &self.id);
-        Ok(match self.record()? {
+        let record = self.record()?;
+        if let Some(logs) = record.as_ref().and_then(batch_logs) {
+            let error = CliError::failed(format!("`{name}` was not begun on `{id}`"));
+            return Ok(error.with_hint(format!("what batch jobs printed is in `{logs}`")));
+        }
+        Ok(match record {
             None => CliError::failed(format!("`{name}` was never executed on `{id}`"))
                 .with_hint(format!("`sweepfs explain {name} {id}` tells why")),
             Some(_) => CliError::failed(format!("`{name}` has left no log of `{id}` here"))
