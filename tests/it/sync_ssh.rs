@@ -243,6 +243,77 @@ fn files_are_replaced_if_they_are_as_listed() {
 }
 
 #[test]
+fn what_is_changed_during_the_transfer_stays() {
+    use std::os::unix::fs::PermissionsExt;
+    let Some(setup) = Setup::new() else { return };
+    let job = write_job(&setup.here, r#"{"a": 1}"#);
+    let target = write_job(&setup.there, r#"{"a": 1}"#);
+    fs::write(target.join("edited"), "old").unwrap();
+    for name in ["edited", "new", "dir/other"] {
+        fs::create_dir_all(job.join("dir")).unwrap();
+        fs::write(job.join(name), "from here").unwrap();
+    }
+    // Somebody there works on two of them when everything is about to arrive.
+    let id = job.file_name().unwrap().to_str().unwrap();
+    let program = format!(
+        "#!/bin/sh\ncd *x/workspace/{id} && echo theirs >edited && echo theirs >new\ncd; exec rsync \"$@\"\n"
+    );
+    let path = setup.host.home().join("busy");
+    fs::write(&path, program).unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+    let remote = RemoteSide::open(RemoteOptions {
+        rsync: Some("./busy".into()),
+        ..setup.options()
+    });
+    let (remote, local) = (remote.unwrap(), setup.local());
+    let listed = |side: &dyn Side| side.list(&Silent).unwrap().tree.jobs.remove(0);
+    let (source, before) = (listed(&local), listed(&remote));
+    let copies = ["dir", "dir/other", "edited", "new"].map(|name| {
+        let path = RelPath::new(name.as_bytes()).unwrap();
+        FileCopy {
+            source: source.get(&path).unwrap().clone(),
+            before: before.get(&path).cloned(),
+            place: Place::of_job(source.id, path),
+        }
+    });
+    let push = || {
+        collect(4, |done| {
+            remote.copy_files(&local, Whose::Remote, &a_run(), &copies, done)
+        })
+    };
+    let done = push();
+    assert!(done[0].is_ok() && done[1].is_ok(), "{done:?}");
+    assert!(done[2..].iter().all(Result::is_err), "{done:?}");
+    let found = contents(&target);
+    let text = |name: &[u8]| found[name].as_str();
+    assert_eq!((text(b"edited"), text(b"new")), ("theirs\n", "theirs\n"));
+    assert_eq!(text(b"dir/other"), "from here");
+}
+
+#[test]
+fn what_grows_here_never_arrives_half_written() {
+    let Some(setup) = Setup::new() else { return };
+    let job = write_job(&setup.here, r#"{"a": 1}"#);
+    let target = write_job(&setup.there, r#"{"a": 1}"#);
+    fs::write(target.join("log"), "old").unwrap();
+    fs::write(job.join("log"), "one").unwrap();
+    let (remote, local) = (setup.remote(), setup.local());
+    let listed = |side: &dyn Side| side.list(&Silent).unwrap().tree.jobs.remove(0);
+    let path = RelPath::new(b"log").unwrap();
+    let copy = FileCopy {
+        source: listed(&local).get(&path).unwrap().clone(),
+        before: listed(&remote).get(&path).cloned(),
+        place: Place::of_job(listed(&local).id, path),
+    };
+    fs::write(job.join("log"), "one, tw").unwrap();
+    let done = collect(1, |done| {
+        remote.copy_files(&local, Whose::Remote, &a_run(), &[copy], done)
+    });
+    assert!(done[0].is_err(), "{done:?}");
+    assert_eq!(contents(&target)[&b"log"[..]], "old");
+}
+
+#[test]
 fn small_files_are_read_written_renamed_and_removed_there() {
     let Some(setup) = Setup::new() else { return };
     let remote = setup.remote();

@@ -409,7 +409,7 @@ fn outcome(text: &str) -> Outcome {
             Some(entry) => Ok(Some(entry)),
             None => Err("it is gone again".to_owned()),
         },
-        ("gone" | "left", _) => Ok(None),
+        ("gone" | "left" | "done", _) => Ok(None),
         ("changed", _) => Err(CHANGED.to_owned()),
         (_, why) if !why.is_empty() => Err(why.to_owned()),
         _ => Err("it failed".to_owned()),

@@ -216,6 +216,28 @@ for id; do
 done' sh
 "#;
 
+/// Gives files that have arrived their places: of each on the standard input its number, name, what must
+/// be in its place, and where it is.
+pub(super) const INSTALL_FILES: &str = r#"
+install() {
+  job=${2#workspace/}
+  if ! is_plain "$2" || ! [ -d "workspace/${job%%/*}" ]; then answer "$1" changed
+  elif [ "$3" = - ]; then
+    [ -d "${2%/*}" ] || mkdir -p -- "${2%/*}"
+    if [ -e "$2" ] || [ -L "$2" ]; then answer "$1" changed
+    elif ! why=$(mv -n -T -- "$4" "$2" 2>&1); then answer "$1" "error ${why##*: }"
+    elif [ -e "$4" ]; then answer "$1" changed
+    else answer "$1" done
+    fi
+  elif [ "$(state "$2")" != "$3" ]; then answer "$1" changed
+  elif why=$({ bin "$2" && { ln -- "$2" "$to" 2>/dev/null || cp -p -- "$2" "$to"; } &&
+    mv -f -T -- "$4" "$2"; } 2>&1); then answer "$1" done
+  else answer "$1" "error ${why##*: }"
+  fi
+}
+while [ $# -gt 0 ]; do install "$1" "$2" "$3" "$4"; shift 4; done
+"#;
+
 /// Makes the place where jobs and parts of files arrive.
 pub(super) const PREPARE: &str = r#"cd -- "$1" && mkdir -p -- workspace "workspace/$2/tmp"
 "#;

@@ -2,7 +2,7 @@
 
 use super::rsync::{Complaints, Transfer};
 use super::scratch::Scratch;
-use super::{CHANGED, RemoteSide, name_of, script};
+use super::{CHANGED, RemoteSide, name_of, script, state};
 use crate::fsx::{self, Dir};
 use crate::sync::LocalSide;
 use crate::sync::local::{ARRIVING, has_arrived, read_file};
@@ -226,43 +226,120 @@ impl RemoteSide {
         done: &Done<'_>,
     ) -> Result<(), SyncError> {
         let arriving = self.prepare()?;
-        for range in ranges(files, |copy| (1, copy.source.size_bytes())) {
-            let batch = &files[range.clone()];
-            let found = self.examine(&with_parents(batch), 0)?;
-            let is_ready: Vec<_> = batch
-                .iter()
-                .map(|copy| is_as_listed(copy, &found))
-                .collect();
-            let ready = batch
-                .iter()
-                .zip(&is_ready)
-                .filter(|(_, is_ready)| **is_ready);
-            let names: Vec<_> = ready
-                .map(|(copy, _)| name_in_workspace(&copy.place))
-                .collect();
-            let complaints = self.transfer(&Transfer {
-                to: Whose::Remote,
-                here: local.workspace().dir(),
-                there: &self.workspace(),
-                names: &names,
-                options: self.options_of_push(run, &arriving),
-            })?;
-            let names: Vec<_> = batch.iter().map(|copy| name_of(&copy.place)).collect();
-            let found = self.examine(&names, 0)?;
-            for ((at, copy), (name, is_ready)) in range.zip(batch).zip(names.iter().zip(is_ready)) {
-                let entry = found.get(name);
-                let arrived = entry.filter(|entry| has_arrived(Some(entry), &copy.source, run));
-                done(
-                    at,
-                    match arrived {
-                        _ if !is_ready => Err(CHANGED.to_owned()),
-                        Some(entry) => Ok(Some(entry.clone())),
-                        None => Err(with_complaint(CHANGED.to_owned(), &complaints, name)),
-                    },
-                );
-            }
+        let all = files.iter().enumerate();
+        let (contents, others): (Vec<_>, Vec<_>) =
+            all.partition(|(_, copy)| copy.source.is_file() && !copy.differs_in_mode_only());
+        // Directories come before what is in them.
+        for range in ranges(&others, |_| (1, 0)) {
+            self.push_known(local, run, &arriving, &others[range], done)?;
+        }
+        for range in ranges(&contents, |(_, copy)| (1, copy.source.size_bytes())) {
+            self.push_contents(local, run, &arriving, &contents[range], done)?;
         }
         Ok(())
+    }
+
+    /// Pushes directories, links and permissions.
+    fn push_known(
+        &self,
+        local: &LocalSide,
+        run: &Run,
+        arriving: &Path,
+        batch: &[(usize, &FileCopy)],
+        done: &Done<'_>,
+    ) -> Result<(), SyncError> {
+        let is_ready = self.are_as_listed(batch)?;
+        let ready = batch.iter().zip(&is_ready).filter(|(_, ready)| **ready);
+        let names: Vec<_> = ready
+            .map(|((_, copy), _)| name_in_workspace(&copy.place))
+            .collect();
+        let complaints = self.transfer(&Transfer {
+            to: Whose::Remote,
+            here: local.workspace().dir(),
+            there: &self.workspace(),
+            names: &names,
+            options: self.options_of_push(run, arriving),
+        })?;
+        let names: Vec<_> = batch.iter().map(|(_, copy)| name_of(&copy.place)).collect();
+        let found = self.examine(&names, 0)?;
+        for (((at, copy), name), is_ready) in batch.iter().zip(&names).zip(is_ready) {
+            let entry = found.get(name);
+            let arrived = entry.filter(|entry| has_arrived(Some(entry), &copy.source, run));
+            done(
+                *at,
+                match arrived {
+                    _ if !is_ready => Err(CHANGED.to_owned()),
+                    Some(entry) => Ok(Some(entry.clone())),
+                    None => Err(with_complaint(CHANGED.to_owned(), &complaints, name)),
+                },
+            );
+        }
+        Ok(())
+    }
+
+    /// Pushes files beside the jobs. Those that are whole, and what they were when they were listed,
+    /// are given their places then, if there is still in them what there was.
+    fn push_contents(
+        &self,
+        local: &LocalSide,
+        run: &Run,
+        arriving: &Path,
+        batch: &[(usize, &FileCopy)],
+        done: &Done<'_>,
+    ) -> Result<(), SyncError> {
+        let is_ready = self.are_as_listed(batch)?;
+        let (ready, others): (Vec<_>, Vec<_>) =
+            batch.iter().zip(is_ready).partition(|(_, ready)| *ready);
+        for ((at, _), _) in others {
+            done(*at, Err(CHANGED.to_owned()));
+        }
+        let names: Vec<_> = ready
+            .iter()
+            .map(|((_, copy), _)| name_in_workspace(&copy.place))
+            .collect();
+        let mut basis = OsString::from("--copy-dest=");
+        basis.push(self.workspace());
+        let complaints = self.transfer(&Transfer {
+            to: Whose::Remote,
+            here: local.workspace().dir(),
+            there: arriving,
+            names: &names,
+            options: vec![basis],
+        })?;
+        let below = format!("workspace/{ARRIVING}/").into_bytes();
+        let names: Vec<_> = names
+            .iter()
+            .map(|name| [&below, name.as_slice()].concat())
+            .collect();
+        let found = self.examine(&names, 0)?;
+        let (mut arrived, mut items) = (Vec::new(), Vec::new());
+        for (((at, copy), _), name) in ready.into_iter().zip(names) {
+            let entry = found.get(&name);
+            match entry.filter(|entry| has_arrived(Some(entry), &copy.source, run)) {
+                Some(entry) => {
+                    let number = items.len().to_string().into_bytes();
+                    let before = state(copy.before.as_ref());
+                    items.push(vec![number, name_of(&copy.place), before, name]);
+                    arrived.push((*at, entry));
+                }
+                None => {
+                    let name = name_in_workspace(&copy.place);
+                    let why = with_complaint(CHANGED.to_owned(), &complaints, &name);
+                    done(*at, Err(why));
+                }
+            }
+        }
+        self.for_items(run, script::INSTALL_FILES, &items, &|n, outcome| {
+            let (at, entry) = arrived[n];
+            done(at, outcome.map(|_| Some(entry.clone())));
+        })
+    }
+
+    /// Tells of each file whether there is in its place what was listed.
+    fn are_as_listed(&self, batch: &[(usize, &FileCopy)]) -> Result<Vec<bool>, SyncError> {
+        let found = self.examine(&with_parents(batch), 0)?;
+        let is_ready = |(_, copy): &(usize, &FileCopy)| is_as_listed(copy, &found);
+        Ok(batch.iter().map(is_ready).collect())
     }
 
     /// What is replaced goes to the trash, and what arrives has another name until it is whole.
@@ -445,9 +522,9 @@ fn parents(name: &[u8]) -> Vec<Vec<u8>> {
 }
 
 /// The names of files, and of the directories that they are in.
-fn with_parents(files: &[FileCopy]) -> Vec<Vec<u8>> {
+fn with_parents(files: &[(usize, &FileCopy)]) -> Vec<Vec<u8>> {
     let mut names = BTreeSet::new();
-    for copy in files {
+    for (_, copy) in files {
         let name = name_of(&copy.place);
         names.extend(parents(&name));
         names.insert(name);
