@@ -32,8 +32,9 @@ fn logs_may_vanish_and_variables_may_hold_anything() {
         ("failed".into(), reason.into())
     );
     assert_eq!(project.n_begun(0), 0);
-    let mut command = project.command(&["submit", "--yes", "-q"]);
+    let mut command = project.command(&["submit", "--yes", "-q", "--partition", "main"]);
     command
+        .env("SBATCH_PARTITION", "nowhere")
         .env("ODD", "two\nlines; $(rm x) '")
         .env("BASH_FUNC_a.function%%", "() {  echo x\n}");
     assert!(command.status().unwrap().success());
