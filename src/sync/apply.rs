@@ -6,13 +6,14 @@ use super::plan::{NewFile, NewJob, Plan, TextMerge};
 use super::side::{
     FileCopy, JobCopy, NewText, Outcome, Peer, Removal, Run, Side, SyncError, Whose,
 };
-use super::state::{Base, Journal, Known, Memory, Update};
+use super::state::{Base, Journal, Known, Memory, Stamp, Update};
 use super::tree::{Entry, Tree};
 use crate::report::{Event, Observer, Problem};
 use crate::statepoint::JobId;
 use crate::workspace::DOCUMENT_FILE;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
+use uuid::Uuid;
 
 /// What came of a sync.
 #[derive(Debug, Default)]
@@ -72,9 +73,25 @@ pub(super) fn apply(
     let known = std::mem::take(&mut plan.updates).into_iter();
     base.update(known.chain(updates).collect());
     if let (Some(memory), false) = (memory, is_empty) {
+        if done.is_ok() {
+            base.stamp = next_stamp(sides.peer, base.stamp);
+        }
         memory.save(&base)?;
     }
     done.map(|()| Applied { plan, failures })
+}
+
+/// Leaves a new number on the other side, which must be there before it is remembered. Where nothing
+/// may be written, the old one stays.
+fn next_stamp(peer: &dyn Peer, old: Option<Stamp>) -> Option<Stamp> {
+    let pair = old.map_or_else(Uuid::new_v4, |stamp| stamp.pair);
+    let there = peer.stamp(pair).unwrap_or_default();
+    let number = old.map_or(0, |stamp| stamp.number).max(there.unwrap_or(0));
+    let new = Stamp {
+        pair,
+        number: number.saturating_add(1),
+    };
+    peer.set_stamp(new).map_or(old, |()| Some(new))
 }
 
 /// Returns the places of the jobs that are removed, which are forgotten then.

@@ -34,7 +34,7 @@ pub use side::{
     Done, FileCopy, FileDigest, FoundText, JobCopy, JobDone, Listing, NewText, Outcome, Peer,
     Removal, Run, Side, SyncError, Whose,
 };
-pub use state::{Base, Known, Memory, Remembered};
+pub use state::{Base, Known, Memory, Remembered, Stamp};
 pub use statepoints::verify;
 pub use tree::{
     Content, Entry, INCOMING_SUFFIX, JobTree, PROJECT_DOCUMENT, Tree, is_incoming, is_temporary,

@@ -74,6 +74,9 @@ pub struct Prepared {
     pub is_memory_damaged: bool,
     /// The last sync was cut off.
     pub was_cut_off: bool,
+    /// The other side is not that of the last sync, but an older copy of it, so nothing is known of
+    /// what was the same.
+    pub is_other_older: bool,
     /// The state must be written although nothing is to be done.
     needs_saving: bool,
     base: Base,
@@ -88,7 +91,7 @@ impl Session<'_> {
     /// Fails if one of them cannot be listed, and refuses to compare with one that seems to be
     /// missing.
     pub fn prepare(&self) -> Result<Prepared, SyncError> {
-        let remembered = self
+        let mut remembered = self
             .memory
             .map(Memory::load)
             .transpose()?
@@ -99,6 +102,11 @@ impl Session<'_> {
         );
         let (local, remote) = (local?, remote?);
         self.check_presence(&remembered.base, &local, &remote)?;
+        let is_other_older = self.is_other_older(&remembered.base)?;
+        if is_other_older {
+            // What it has of old would seem to be new.
+            remembered.base = Base::default();
+        }
         let chosen = self.chosen(&local, &remote)?;
         let is_wanted = |id: &JobId| chosen.as_ref().is_none_or(|chosen| chosen.contains(id));
         let input = Input {
@@ -120,7 +128,8 @@ impl Session<'_> {
             plan,
             is_memory_damaged: remembered.is_damaged,
             was_cut_off: remembered.was_cut_off,
-            needs_saving: remembered.was_cut_off || remembered.is_damaged,
+            is_other_older,
+            needs_saving: remembered.was_cut_off || remembered.is_damaged || is_other_older,
             base: remembered.base,
             leftovers: [local.leftovers, remote.leftovers],
         })
@@ -145,6 +154,16 @@ impl Session<'_> {
             memory.save(&prepared.base)?;
         }
         apply(self.sides(), prepared.plan, run, prepared.base, self.memory)
+    }
+
+    /// Tells whether the other side was put back to what it was before the last sync, or is another
+    /// copy.
+    fn is_other_older(&self, base: &Base) -> Result<bool, SyncError> {
+        let Some(stamp) = base.stamp else {
+            return Ok(false);
+        };
+        let found = self.peer.stamp(stamp.pair)?;
+        Ok(found.is_none_or(|found| found < stamp.number))
     }
 
     fn sides(&self) -> Sides<'_> {

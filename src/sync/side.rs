@@ -2,6 +2,7 @@
 
 use super::local::LocalSide;
 use super::path::{Place, RelPath};
+use super::state::Stamp;
 use super::tree::{Entry, Tree};
 use crate::fsx::{FsError, TimeNs};
 use crate::report::{Observer, Problem};
@@ -9,6 +10,7 @@ use crate::statepoint::JobId;
 use serde::Serialize;
 use std::fmt;
 use std::path::PathBuf;
+use uuid::Uuid;
 
 /// One of the two data spaces that are compared: that from which we are called, and the other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
@@ -213,6 +215,12 @@ pub trait Side: Sync {
 
     /// Removes what a sync that was killed has left: files, and jobs that had not arrived.
     fn clean(&self, leftovers: &[Place]) -> Result<(), SyncError>;
+
+    /// Returns the number that a sync of these two data spaces has left; `None` if none has.
+    fn stamp(&self, pair: Uuid) -> Result<Option<u64>, SyncError>;
+
+    /// Leaves a number for the next sync of these two data spaces.
+    fn set_stamp(&self, stamp: Stamp) -> Result<(), SyncError>;
 
     /// Is called when all was done: what has been in the trash for long is removed.
     fn settle(&self, run: &Run);

@@ -12,12 +12,13 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{BufWriter, ErrorKind, Write};
 use std::path::{Path, PathBuf};
+use uuid::Uuid;
 
 const STATE: &str = "state";
 
 const JOURNAL: &str = "journal";
 
-const MAGIC: &[u8] = b"sweepfs sync state 1\n";
+const MAGIC: &[u8] = b"sweepfs sync state 2\n";
 
 const JOURNAL_MAGIC: &[u8] = b"sweepfs sync journal 1\n";
 
@@ -42,9 +43,21 @@ pub(super) struct KnownJob {
     pub(super) entries: Vec<(RelPath, Known)>,
 }
 
+/// Tells the other side from an older copy of it: each sync leaves there a number that is larger than
+/// that of the sync before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stamp {
+    /// Names both data spaces.
+    pub pair: Uuid,
+    /// That of the last sync.
+    pub number: u64,
+}
+
 /// All that was the same on both sides.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Base {
+    /// What the other side holds since; `None` if nothing could be left there.
+    pub(super) stamp: Option<Stamp>,
     pub(super) document: Option<Known>,
     /// Sorted by id; none is without entries.
     pub(super) jobs: Vec<KnownJob>,
@@ -98,6 +111,11 @@ impl Base {
 
     fn to_bytes(&self) -> Vec<u8> {
         let mut bytes = MAGIC.to_vec();
+        bytes.push(u8::from(self.stamp.is_some()));
+        if let Some(stamp) = &self.stamp {
+            bytes.extend(stamp.pair.as_bytes());
+            codec::push_number(&mut bytes, stamp.number);
+        }
         bytes.push(u8::from(self.document.is_some()));
         if let Some(known) = &self.document {
             codec::push_known(&mut bytes, known);
@@ -123,6 +141,13 @@ impl Base {
             return None;
         }
         let mut cursor = Cursor::new(content.strip_prefix(MAGIC)?);
+        let stamp = match cursor.byte()? {
+            0 => None,
+            _ => Some(Stamp {
+                pair: Uuid::from_bytes(cursor.take(16)?.try_into().ok()?),
+                number: cursor.number()?,
+            }),
+        };
         let document = match cursor.byte()? {
             0 => None,
             _ => Some(cursor.known()?),
@@ -138,7 +163,11 @@ impl Base {
             }
             jobs.push(KnownJob { id, entries });
         }
-        Some(Self { document, jobs })
+        Some(Self {
+            stamp,
+            document,
+            jobs,
+        })
     }
 }
 
@@ -351,6 +380,10 @@ mod tests {
     fn what_is_written_is_read() {
         let mut base = Base::default();
         base.update(updates());
+        base.stamp = Some(Stamp {
+            pair: Uuid::from_bytes([7; 16]),
+            number: 300,
+        });
         assert_eq!(base.jobs.len(), 3);
         let bytes = base.to_bytes();
         assert_eq!(Base::parse(&bytes), Some(base.clone()));

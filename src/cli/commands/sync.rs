@@ -298,6 +298,13 @@ impl One<'_> {
         if prepared.is_memory_damaged {
             term.warn("what is remembered of the last sync is damaged: both sides are compared as if it were the first");
         }
+        if prepared.is_other_older {
+            term.warn(format_args!(
+                "`{}` is not as the last sync left it: it was restored from a backup, or is another copy; \
+                 both sides are compared as if it were the first sync",
+                self.name
+            ));
+        }
         if prepared.was_cut_off {
             term.note("the last sync was cut off; this one goes on");
         }

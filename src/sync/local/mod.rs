@@ -13,8 +13,9 @@ use super::side::{
     Done, FileCopy, FileDigest, FoundText, JobCopy, JobDone, Listing, NewText, Outcome, Peer,
     Removal, Run, Side, SyncError, Whose,
 };
+use super::state::Stamp;
 use super::tree::{Content, Entry};
-use crate::fsx::{self, Details, Dir, FileType, Lock};
+use crate::fsx::{self, Details, Dir, Durability, FileType, Lock};
 use crate::report::{Observer, with_causes};
 use crate::statepoint::JobId;
 use crate::workspace::{Project, Workspace};
@@ -22,14 +23,18 @@ use md5::{Digest, Md5};
 use rayon::prelude::*;
 use std::ffi::OsStr;
 use std::io::{ErrorKind, Read};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use trash::Trash;
+use uuid::Uuid;
 
 /// Files that are read at once, such as documents, are of at most so many bytes.
 const TEXT_BYTES_MAX: u64 = 1 << 30;
 
 /// Bytes of a file that are read at once for its digest.
 const CHUNK_BYTES: usize = 1 << 18;
+
+/// What syncs have left for the next one, below the project's directory.
+const STAMPS: &str = ".sweepfs/synced";
 
 /// Jobs are built here until they are complete; no job has that name.
 const INCOMING: &str = ".sweepfs-incoming";
@@ -206,6 +211,29 @@ impl Side for LocalSide {
         }
     }
 
+    fn stamp(&self, pair: Uuid) -> Result<Option<u64>, SyncError> {
+        match fsx::read(&self.stamp_path(pair)) {
+            Ok(bytes) => Ok(std::str::from_utf8(&bytes)
+                .ok()
+                .and_then(|text| text.trim().parse().ok())),
+            Err(error) if is_absent(&error) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn set_stamp(&self, stamp: Stamp) -> Result<(), SyncError> {
+        let path = self.stamp_path(stamp.pair);
+        if let Some(parent) = path.parent() {
+            fsx::create_dir_all(parent)?;
+        }
+        let text = format!("{}\n", stamp.number);
+        Ok(fsx::write_atomic(
+            &path,
+            text.as_bytes(),
+            Durability::Process,
+        )?)
+    }
+
     fn settle(&self, run: &Run) {
         let _ = fsx::remove_dir_all(&self.workspace.dir().join(ARRIVING));
         self.trash.expire(run.now);
@@ -256,6 +284,11 @@ impl Peer for LocalSide {
 }
 
 impl LocalSide {
+    fn stamp_path(&self, pair: Uuid) -> PathBuf {
+        let root = self.workspace.project_root();
+        root.join(STAMPS).join(pair.simple().to_string())
+    }
+
     fn direction<'s>(&'s self, local: &'s Self, to: Whose) -> (&'s Self, &'s Self) {
         match to {
             Whose::Remote => (local, self),

@@ -14,6 +14,7 @@ use super::path::{Place, RelPath};
 use super::side::{
     Done, FileDigest, FoundText, Listing, NewText, Outcome, Removal, Run, Side, SyncError,
 };
+use super::state::Stamp;
 use super::tree::{Content, Entry, INCOMING_SUFFIX};
 use crate::exec::{Answer, Connection, Kept, SshError, SshOptions, quoted_bytes};
 use crate::fsx;
@@ -601,6 +602,19 @@ impl Side for RemoteSide {
             true => Ok(()),
             false => self.ask_of(script::CLEAN, &[], names).map(drop),
         }
+    }
+
+    fn stamp(&self, pair: Uuid) -> Result<Option<u64>, SyncError> {
+        let pair = pair.simple().to_string();
+        let answer = self.ask(script::STAMP, &[OsStr::new(&pair)])?;
+        let text = String::from_utf8_lossy(&answer.output);
+        Ok(text.trim().parse().ok())
+    }
+
+    fn set_stamp(&self, stamp: Stamp) -> Result<(), SyncError> {
+        let (pair, number) = (stamp.pair.simple().to_string(), stamp.number.to_string());
+        let args = [OsStr::new(&pair), OsStr::new(&number)];
+        self.ask(script::SET_STAMP, &args).map(drop)
     }
 
     fn settle(&self, _: &Run) {

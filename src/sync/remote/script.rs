@@ -273,6 +273,17 @@ pub(super) const REMOVE_EXTRA: &str = r#"cd -- "$1" || exit
 xargs -0 -r rm -rf --
 "#;
 
+/// Prints the number that a sync has left.
+pub(super) const STAMP: &str = r#"cd -- "$1" || exit
+[ ! -f ".sweepfs/synced/$2" ] || head -c 20 ".sweepfs/synced/$2"
+"#;
+
+/// Leaves a number for the next sync.
+pub(super) const SET_STAMP: &str = r#"cd -- "$1" && mkdir -p .sweepfs/synced || exit
+new=.sweepfs/synced/$2.$$
+echo "$3" >"$new" && mv -f -T -- "$new" ".sweepfs/synced/$2"
+"#;
+
 /// Removes the place where jobs arrive, and what was put into the trash long ago.
 pub(super) const EXPIRE: &str = r#"cd -- "$1" || exit
 rm -rf -- "workspace/$2"
