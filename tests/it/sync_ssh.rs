@@ -15,7 +15,7 @@ use std::time::Duration;
 use sweepfs::report::Silent;
 use sweepfs::sync::{
     Entry, FileCopy, FoundText, JobCopy, LocalSide, NewText, Peer, Place, RelPath, RemoteOptions,
-    RemoteSide, Removal, Run, Side, SyncError, Tree, Whose,
+    RemoteSide, Removal, Run, Side, Stamp, SyncError, Tree, Whose,
 };
 use sweepfs::workspace::Project;
 
@@ -420,6 +420,13 @@ fn small_files_are_read_written_renamed_and_removed_there() {
         .collect();
     let done = collect(500, |done| remote.remove_many(&a_run(), &removals, done));
     assert!(done.iter().all(Result::is_ok), "{done:?}");
+
+    let pair = uuid::Uuid::from_bytes([7; 16]);
+    assert_eq!(remote.stamp(pair).unwrap(), None);
+    for number in [1, 300] {
+        remote.set_stamp(Stamp { pair, number }).unwrap();
+        assert_eq!(remote.stamp(pair).unwrap(), Some(number));
+    }
 
     let done = collect(1, |done| remote.remove_jobs(&a_run(), &[tree.id], done));
     assert!(done[0].is_ok() && !job.exists(), "{done:?}");
