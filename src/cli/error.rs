@@ -265,6 +265,10 @@ impl From<SyncError> for CliError {
                 Some("`sweepfs init` makes a directory a project; is the disk mounted?".to_owned()),
             ),
             SyncError::Failed { hint, .. } => (Exit::Failed, hint.clone()),
+            SyncError::Nested(_) => (
+                Exit::Failed,
+                Some("move the inner one out of the workspace".to_owned()),
+            ),
             SyncError::Same(_) | SyncError::Fs(_) => (Exit::Failed, None),
         };
         Self {

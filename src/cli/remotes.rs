@@ -6,7 +6,7 @@ use crate::config::RemoteConfig;
 use crate::fsx::{self, Durability, Lock};
 use crate::statepoint::JobId;
 use crate::sync::{Address, LocalSide, Memory, Peer, RemoteOptions, RemoteSide, SyncError};
-use crate::workspace::{Project, ProjectError};
+use crate::workspace::{Project, ProjectError, Workspace};
 use jiff::Timestamp;
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -115,6 +115,9 @@ impl Remote {
                 let (here, there) = (local.workspace(), side.workspace());
                 if here.project_root() == there.project_root() {
                     return Err(SyncError::Same(self.name.clone()).into());
+                }
+                if is_below(here, there) || is_below(there, here) {
+                    return Err(SyncError::Nested(self.name.clone()).into());
                 }
                 let lock = if changes { side.lock()? } else { None };
                 Ok(Opened {
@@ -238,4 +241,10 @@ pub(super) fn local_side(path: &Path, name: &str) -> Result<LocalSide, CliError>
         Err(error) => return Err(error.into()),
     };
     Ok(LocalSide::new(&project, name))
+}
+
+/// Tells whether a project lies below the workspace of another one.
+fn is_below(inner: &Workspace, outer: &Workspace) -> bool {
+    let dir = fsx::physical(outer.dir());
+    dir.is_ok_and(|dir| inner.project_root().starts_with(dir))
 }

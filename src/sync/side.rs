@@ -44,6 +44,9 @@ pub enum SyncError {
     /// Both are the same.
     #[error("`{0}` and the project are the same")]
     Same(String),
+    /// One lies among the jobs of the other, and would be copied into itself.
+    #[error("`{0}` and the project lie in each other: one is below the other's workspace")]
+    Nested(String),
     /// Another sync is at work.
     #[error("another sync is at work on `{}`{}", root.display(), of_process(pid))]
     Locked {

@@ -333,6 +333,30 @@ fn a_side_that_is_gone_or_empty_is_not_believed() {
 }
 
 #[test]
+fn a_project_among_the_jobs_of_the_other_is_refused() {
+    let pair = Pair::new(1);
+    let inner = pair.jobs[0].join("copy");
+    fs::create_dir(&inner).unwrap();
+    pair.env.run(&inner, &["init"]).success();
+    let outer = pair.here.to_str().unwrap();
+    for (dir, other) in [(&pair.here, inner.to_str().unwrap()), (&inner, outer)] {
+        let ran = pair.env.run(dir, &["sync", other]);
+        assert_eq!(ran.code, Some(1), "{ran:?}");
+        assert!(ran.stderr.contains("lie in each other"), "{ran:?}");
+    }
+    assert_eq!(
+        fs::read_dir(inner.join("workspace")).map_or(0, Iterator::count),
+        0
+    );
+    // Beside the workspace it is no matter.
+    let beside = pair.here.join("beside");
+    fs::create_dir(&beside).unwrap();
+    pair.env.run(&beside, &["init"]).success();
+    fs::remove_dir_all(&inner).unwrap();
+    pair.env.run(&pair.here, &["sync", "beside"]).success();
+}
+
+#[test]
 fn one_direction_changes_one_side() {
     let pair = Pair::new(2);
     let (a, b) = (pair.jobs[0].join("out.txt"), pair.jobs[1].join("out.txt"));
