@@ -72,7 +72,8 @@ pub fn follow(workspace: &Workspace, clusters: &Clusters, pause: Duration) -> Fo
             Some(cluster) => followed.follow(workspace, cluster, bundles, pause),
             None => {
                 let trouble = format!(
-                    "nothing is known of what was sent to `{name}`: no cluster is called so any more"
+                    "nothing is known of what was sent to `{name}`: no cluster is called so any more; \
+                     describe it again, or remove its notes from `.sweepfs/batches/`"
                 );
                 followed.troubles.push(trouble);
                 followed.bundles.extend(bundles);
