@@ -294,29 +294,37 @@ fn records_are_read_one_by_one() {
     assert_eq!(answers::accounting(""), []);
 }
 
-#[test]
-fn a_script_asks_for_what_is_needed() {
-    let needs = Needs {
-        processes: 4,
-        threads: 2,
-        gpus: 1,
-        memory_bytes: Some((4 << 30) + 1),
-        walltime_s: Some(129_601),
-    };
-    let order = Order {
+/// An order of which all is said but what is a list.
+fn order() -> Order<'static> {
+    Order {
         name: "fly-1",
         n_elements: 200,
         at_once: Some(5),
-        needs,
+        needs: Needs {
+            processes: 4,
+            threads: 2,
+            gpus: 1,
+            memory_bytes: Some((4 << 30) + 1),
+            walltime_s: Some(129_601),
+        },
         account: Some("lab"),
         partition: Some("long.q"),
         nodes: Some(2),
-        options: &["-l scratch=10G".into(), "-m a".into()],
-        after: &["4".into(), "5".into()],
+        options: &[],
+        after: &[],
         is_held: true,
         setup: "module load gcc",
         program: "/opt/my tools/sweepfs",
         project: "/data/a b'c",
+    }
+}
+
+#[test]
+fn a_script_asks_for_what_is_needed() {
+    let order = Order {
+        options: &["-l scratch=10G".into(), "-m a".into()],
+        after: &["4".into(), "5".into()],
+        ..order()
     };
     let sge = Sge {
         parallel_environment: Some("openmp".to_owned()),
@@ -350,6 +358,10 @@ module load gcc
 exec '/opt/my tools/sweepfs' -C '/data/a b'\''c' batch fly-1 "$((SGE_TASK_ID - 1))" "$JOB_ID"
 "#;
     assert_eq!(written.trim_end(), expected.trim_end());
+}
+
+#[test]
+fn a_script_asks_for_nothing_else() {
     // One core is no environment.
     let single = Needs {
         processes: 1,
@@ -360,7 +372,7 @@ exec '/opt/my tools/sweepfs' -C '/data/a b'\''c' batch fly-1 "$((SGE_TASK_ID - 1
     };
     let order = Order {
         needs: single,
-        ..order
+        ..order()
     };
     let written = script(&Sge::default(), &order, None).expect("a script");
     assert!(!written.contains("#$ -pe") && !written.contains("#$ -l gpu"));
@@ -368,7 +380,7 @@ exec '/opt/my tools/sweepfs' -C '/data/a b'\''c' batch fly-1 "$((SGE_TASK_ID - 1
         account: Some("two\nlines"),
         ..order
     };
-    script(&sge, &two_lines, None).expect_err("no line of an option");
+    script(&Sge::default(), &two_lines, None).expect_err("no line of an option");
 }
 
 #[test]
