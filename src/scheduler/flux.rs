@@ -307,7 +307,8 @@ fn seen(arrays: &[Array], jobs: &HashMap<String, Job>) -> States {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Needs, script};
+    use super::super::fixtures::order;
+    use super::super::script;
     use super::*;
 
     #[test]
@@ -355,25 +356,9 @@ mod tests {
     #[test]
     fn a_script_asks_for_what_is_needed() {
         let order = Order {
-            name: "fly-1",
-            n_elements: 200,
             at_once: None,
-            needs: Needs {
-                processes: 4,
-                threads: 2,
-                gpus: 1,
-                memory_bytes: None,
-                walltime_s: Some(5401),
-            },
-            account: Some("my lab"),
-            partition: Some("gpu"),
-            nodes: None,
             options: &["--requires=host:a".into()],
-            after: &[],
-            is_held: true,
-            setup: "module load gcc",
-            program: "/opt/my tools/sweepfs",
-            project: "/data/a b'c",
+            ..order()
         };
         let expected = r#"#!/bin/bash
 if [ "${1-}" = submit ]; then
@@ -381,8 +366,8 @@ if [ "${1-}" = submit ]; then
     --cc=0-199 --job-name=fly-1.{cc} --cwd="$2" --output="$3/{cc}.log"
     -n1 -c8
     -g1
-    -t 5401s
-    --setattr=system.bank='my lab'
+    -t 129601s
+    --setattr=system.bank='o'\''neill; rm'
     --queue=gpu
     --urgency=hold
     --requires=host:a

@@ -362,7 +362,8 @@ fn clock(time_s: u64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Needs, script};
+    use super::super::fixtures::order;
+    use super::super::script;
     use super::*;
 
     #[test]
@@ -420,25 +421,8 @@ mod tests {
     #[test]
     fn a_script_asks_for_what_is_needed() {
         let order = Order {
-            name: "fly-1",
-            n_elements: 200,
-            at_once: Some(5),
-            needs: Needs {
-                processes: 4,
-                threads: 2,
-                gpus: 1,
-                memory_bytes: Some((4 << 30) + 1),
-                walltime_s: Some(5401),
-            },
-            account: Some("my lab"),
-            partition: Some("gpu"),
-            nodes: None,
             options: &["-N".into()],
-            after: &[],
-            is_held: true,
-            setup: "module load gcc",
-            program: "/opt/my tools/sweepfs",
-            project: "/data/a b'c",
+            ..order()
         };
         let expected = r#"#!/bin/bash
 #BSUB -J "fly-1[1-200]%5"
@@ -447,8 +431,8 @@ mod tests {
 #BSUB -R "span[block=2]"
 #BSUB -gpu "num=1"
 #BSUB -M 4097MB
-#BSUB -W 1:31
-#BSUB -P 'my lab'
+#BSUB -W 36:01
+#BSUB -P 'o'\''neill; rm'
 #BSUB -q gpu
 #BSUB -H
 #BSUB -N

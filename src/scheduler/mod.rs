@@ -151,6 +151,11 @@ impl Array {
             .iter()
             .map(|element| self.id.element(*element))
     }
+
+    /// Tells whether nothing is known of one of its elements.
+    fn is_any_missing(&self, states: &States) -> bool {
+        self.element_ids().any(|id| !states.contains_key(&id))
+    }
 }
 
 /// How a batch job ended.
@@ -274,4 +279,49 @@ pub trait Scheduler: fmt::Debug + Send + Sync {
     ///
     /// Fails if the scheduler does not do it.
     fn release(&self, ids: &[String]) -> Result<(), Trouble>;
+}
+
+#[cfg(test)]
+pub(in crate::scheduler) mod fixtures {
+    use super::*;
+
+    /// Returns an array of the first `n` elements.
+    pub(in crate::scheduler) fn array(
+        scheduler: &dyn Scheduler,
+        id: &str,
+        name: &str,
+        n: u32,
+    ) -> Array {
+        Array {
+            id: scheduler.array_id(id),
+            name: name.to_owned(),
+            elements: (0..n).collect(),
+        }
+    }
+
+    /// Returns an order of much that can be asked for, some of which no shell may take for
+    /// its own.
+    pub(in crate::scheduler) fn order() -> Order<'static> {
+        Order {
+            name: "fly-1",
+            n_elements: 200,
+            at_once: Some(5),
+            needs: Needs {
+                processes: 4,
+                threads: 2,
+                gpus: 1,
+                memory_bytes: Some((4 << 30) + 1),
+                walltime_s: Some(129_601),
+            },
+            account: Some("o'neill; rm"),
+            partition: Some("gpu"),
+            nodes: None,
+            options: &[],
+            after: &[],
+            is_held: true,
+            setup: "module load gcc",
+            program: "/opt/my tools/sweepfs",
+            project: "/data/a b'c",
+        }
+    }
 }

@@ -178,7 +178,7 @@ impl Scheduler for Sge {
         };
         let mut troubles = Vec::new();
         let mut gone = Vec::new();
-        for array in arrays.iter().filter(|array| is_any_missing(array, &states)) {
+        for array in arrays.iter().filter(|array| array.is_any_missing(&states)) {
             match accounted(array) {
                 Ok(ended) => gone.push((array, ended)),
                 Err(trouble) => troubles.push(trouble),
@@ -188,7 +188,7 @@ impl Scheduler for Sge {
             &mut states,
             gone.iter().flat_map(|(_, ended)| ended.clone()),
         );
-        gone.retain(|(array, _)| is_any_missing(array, &states));
+        gone.retain(|(array, _)| array.is_any_missing(&states));
         // What another user has submitted is in the queue of all.
         if gone
             .iter()
@@ -302,10 +302,6 @@ impl<'a> Asked<'a> {
         of_elements
             .filter(|(array, element, _)| self.wanted.contains(&(array.id.id.as_str(), *element)))
     }
-}
-
-fn is_any_missing(array: &Array, states: &States) -> bool {
-    array.element_ids().any(|id| !states.contains_key(&id))
 }
 
 /// Adds what is not known yet.

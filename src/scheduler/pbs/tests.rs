@@ -1,38 +1,23 @@
-use super::super::{Needs, Verdict, script};
+use super::super::{Needs, Verdict, fixtures, script};
 use super::*;
 
 const OPEN_PBS: Pbs = Pbs(Dialect::OpenPbs);
 const TORQUE: Pbs = Pbs(Dialect::Torque);
 
 fn array(id: &str, name: &str, n: u32) -> Array {
-    Array {
-        id: OPEN_PBS.array_id(id),
-        name: name.to_owned(),
-        elements: (0..n).collect(),
-    }
+    fixtures::array(&OPEN_PBS, id, name, n)
 }
 
-fn order<'a>() -> Order<'a> {
+/// Elements may have another name, and need more GPUs, than others ask for.
+fn order() -> Order<'static> {
+    let usual = fixtures::order();
     Order {
         name: "fly-0123456789abcdef",
-        n_elements: 200,
-        at_once: Some(5),
         needs: Needs {
-            processes: 4,
-            threads: 2,
             gpus: 4,
-            memory_bytes: Some((4 << 30) + 1),
-            walltime_s: Some(129_601),
+            ..usual.needs
         },
-        account: Some("o'neill; rm"),
-        partition: Some("gpu"),
-        nodes: None,
-        options: &[],
-        after: &[],
-        is_held: true,
-        setup: "module load gcc",
-        program: "/opt/my tools/sweepfs",
-        project: "/data/a b'c",
+        ..usual
     }
 }
 

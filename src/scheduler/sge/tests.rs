@@ -1,14 +1,11 @@
 //! On what a real Grid Engine 8.1.9 has printed, unless said otherwise.
 
+use super::super::fixtures::{self, order};
 use super::super::{Needs, script};
 use super::*;
 
 fn array(id: &str, name: &str, n: u32) -> Array {
-    Array {
-        id: Sge::default().array_id(id),
-        name: name.to_owned(),
-        elements: (0..n).collect(),
-    }
+    fixtures::array(&Sge::default(), id, name, n)
 }
 
 #[test]
@@ -294,31 +291,6 @@ fn records_are_read_one_by_one() {
     assert_eq!(answers::accounting(""), []);
 }
 
-/// An order of which all is said but what is a list.
-fn order() -> Order<'static> {
-    Order {
-        name: "fly-1",
-        n_elements: 200,
-        at_once: Some(5),
-        needs: Needs {
-            processes: 4,
-            threads: 2,
-            gpus: 1,
-            memory_bytes: Some((4 << 30) + 1),
-            walltime_s: Some(129_601),
-        },
-        account: Some("lab"),
-        partition: Some("long.q"),
-        nodes: Some(2),
-        options: &[],
-        after: &[],
-        is_held: true,
-        setup: "module load gcc",
-        program: "/opt/my tools/sweepfs",
-        project: "/data/a b'c",
-    }
-}
-
 #[test]
 fn a_script_asks_for_what_is_needed() {
     let order = Order {
@@ -342,8 +314,8 @@ fn a_script_asks_for_what_is_needed() {
 #$ -l gpu=1
 #$ -l h_vmem=513M
 #$ -l h_rt=36:00:01
-#$ -P lab
-#$ -q long.q
+#$ -P 'o'\''neill; rm'
+#$ -q gpu
 #$ -hold_jid 4,5
 #$ -h
 #$ -l scratch=10G
