@@ -1,6 +1,6 @@
 //! The queue of this machine.
 
-use crate::support::batch::{Cluster, Project, operation};
+use crate::support::batch::{Cluster, Project, operation, steps};
 use crate::support::env::Env;
 use crate::support::local::{LocalQueue, kill, session_members};
 use crate::support::mounted;
@@ -69,42 +69,19 @@ fn at_most(notes: &str) -> i32 {
 
 #[test]
 fn a_workflow_goes_step_by_step() {
-    let chain = [
-        operation(
-            "prepare",
-            "touch {{ job.dir }}/one",
-            "post = 'file(\"one\")'",
-        ),
-        operation(
-            "fly",
-            "env | grep SWEEPFS_THREADS > {{ job.dir }}/two",
-            "pre = 'after(\"prepare\")'\npost = 'file(\"two\")'\nresources = { threads = 1, walltime = \"5m\", memory = \"10M\" }",
-        ),
-        "[[operation]]\nname = \"average\"\ncommand = \"echo {{ jobs | length }} > all\"\n\
-         pre = 'after(\"fly\")'\naggregate = { all = true }\n"
-            .to_owned(),
-        operation(
-            "bad",
-            "echo no; exit 3",
-            "where = \"a=0\"\npre = 'after(\"fly\")'",
-        ),
-    ];
-    let project = project(3, &chain.concat());
-    for step in ["prepare: 3", "fly: 3", "average: 1"] {
-        let ran = project.run(&SUBMIT);
-        ran.success();
-        let said = format!("{step} submitted, array ");
-        assert!(ran.stderr.contains(&said), "{ran:?}");
-        project.wait_for_queue(LIMIT);
-    }
-    assert_eq!(fs::read_to_string(project.root.join("all")).unwrap(), "3\n");
+    let bad = operation(
+        "bad",
+        "echo no; exit 3",
+        "where = \"a=0\"\npre = 'after(\"fly\")'",
+    );
+    let steps = steps(
+        "env | grep SWEEPFS_THREADS",
+        "threads = 1, walltime = \"5m\", memory = \"10M\"",
+    );
+    let project = project(3, &(steps + &bad));
+    project.go_step_by_step("local", LIMIT);
     let two = fs::read_to_string(project.jobs[0].join("two")).unwrap();
     assert_eq!(two, "SWEEPFS_THREADS=1\n");
-    let record = project.record(2, "fly");
-    assert_eq!(
-        (&record["state"], &record["cluster"]),
-        (&"completed".into(), &"local".into())
-    );
     assert_eq!(project.state(0, "bad"), "failed");
     assert_eq!(project.reason(0, "bad"), "exit 3");
     let left = fs::read_dir(project.root.join(".sweepfs/batches")).unwrap();

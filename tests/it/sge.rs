@@ -1,6 +1,6 @@
 //! Submitting to a real Grid Engine, and to programs that answer like an odd one.
 
-use crate::support::batch::{Nowhere, Project, operation};
+use crate::support::batch::{Nowhere, Project, operation, steps};
 use crate::support::mounted::kill;
 use crate::support::sge::Sge;
 use crate::support::wait_until;
@@ -14,39 +14,18 @@ const LIMIT: Duration = Duration::from_secs(60);
 
 #[test]
 fn a_workflow_goes_step_by_step() {
-    let chain = [
-        operation(
-            "prepare",
-            "touch {{ job.dir }}/one",
-            "post = 'file(\"one\")'",
-        ),
-        operation(
-            "fly",
-            "echo $SWEEPFS_THREADS $NSLOTS > {{ job.dir }}/two",
-            "pre = 'after(\"prepare\")'\npost = 'file(\"two\")'\nresources = { threads = 2, walltime = \"5m\", memory = \"4G\" }",
-        ),
-        "[[operation]]\nname = \"average\"\ncommand = \"echo {{ jobs | length }} > all\"\n\
-         pre = 'after(\"fly\")'\naggregate = { all = true }\n"
-            .to_owned(),
-    ];
-    let Some(project) = Project::<Sge>::with(4, &chain.concat()) else {
+    let config = steps(
+        "echo $SWEEPFS_THREADS $NSLOTS",
+        "threads = 2, walltime = \"5m\", memory = \"4G\"",
+    );
+    let Some(project) = Project::<Sge>::with(4, &config) else {
         return;
     };
-    for (step, n) in [("prepare", 4), ("fly", 4), ("average", 1)] {
-        let ran = project.run(&["submit", "--yes"]);
-        ran.success();
-        let message = format!("{step}: {n} submitted, array ");
-        assert!(ran.stderr.contains(&message), "{ran:?}");
-        project.wait_for_queue(LIMIT);
-    }
+    project.go_step_by_step("sge", LIMIT);
     let ran = project.run(&["submit", "--yes"]);
     assert!(ran.stderr.contains("nothing to submit"), "{ran:?}");
-    assert_eq!(fs::read_to_string(project.root.join("all")).unwrap(), "4\n");
     let two = fs::read_to_string(project.jobs[0].join("two")).unwrap();
     assert_eq!(two, "2 2\n");
-    let record = project.record(2, "fly");
-    let known = (&record["state"], &record["cluster"]);
-    assert_eq!(known, (&"completed".into(), &"sge".into()));
     // What batch jobs print besides is in files that count from 0, as everywhere.
     let logs = project.root.join(".sweepfs/logs/batch");
     let of_fly = |entry: &fs::DirEntry| entry.file_name().to_string_lossy().starts_with("fly-");

@@ -6,7 +6,7 @@ mod control;
 mod odd;
 mod pilot;
 
-use crate::support::batch::{Nowhere, Project, operation};
+use crate::support::batch::{Nowhere, Project, operation, steps};
 use crate::support::mounted::kill;
 use crate::support::slurm::Slurm;
 use crate::support::wait_until;
@@ -20,46 +20,18 @@ const LIMIT: Duration = Duration::from_secs(60);
 
 #[test]
 fn a_workflow_goes_step_by_step() {
-    let chain = [
-        operation(
-            "prepare",
-            "touch {{ job.dir }}/one",
-            "post = 'file(\"one\")'",
-        ),
-        operation(
-            "fly",
-            "env | grep SWEEPFS_THREADS > {{ job.dir }}/two",
-            "pre = 'after(\"prepare\")'\npost = 'file(\"two\")'\nresources = { threads = 2, walltime = \"5m\", memory = \"10M\" }",
-        ),
-        "[[operation]]\nname = \"average\"\ncommand = \"echo {{ jobs | length }} > all\"\n\
-         pre = 'after(\"fly\")'\naggregate = { all = true }\n"
-            .to_owned(),
-    ];
-    let Some(project) = Project::<Slurm>::with(4, &chain.concat()) else {
+    let config = steps(
+        "env | grep SWEEPFS_THREADS",
+        "threads = 2, walltime = \"5m\", memory = \"10M\"",
+    );
+    let Some(project) = Project::<Slurm>::with(4, &config) else {
         return;
     };
-    for (step, n) in [("prepare", 4), ("fly", 4), ("average", 1)] {
-        let ran = project.run(&["submit", "--yes"]);
-        ran.success();
-        assert!(
-            ran.stderr
-                .contains(&format!("{step}: {n} submitted, array ")),
-            "{ran:?}"
-        );
-        let again = project.run(&["submit", "--yes"]);
-        assert!(again.stderr.contains("nothing to submit"), "{again:?}");
-        project.wait_for_queue(LIMIT);
-    }
+    project.go_step_by_step("slurm", LIMIT);
     let ran = project.run(&["submit", "--yes"]);
     assert!(ran.stderr.contains("nothing to submit"), "{ran:?}");
-    assert_eq!(fs::read_to_string(project.root.join("all")).unwrap(), "4\n");
     let two = fs::read_to_string(project.jobs[0].join("two")).unwrap();
     assert_eq!(two, "SWEEPFS_THREADS=2\n");
-    let record = project.record(2, "fly");
-    assert_eq!(
-        (&record["state"], &record["cluster"]),
-        (&"completed".into(), &"slurm".into())
-    );
     // Nothing is left of the submissions but logs.
     let left = fs::read_dir(project.root.join(".sweepfs/batches")).unwrap();
     let left: Vec<_> = left.map(|entry| entry.unwrap().file_name()).collect();

@@ -138,6 +138,27 @@ impl<C: Cluster> Project<C> {
         notes.filter(|path| !is_recorded(path)).collect()
     }
 
+    /// Submits the operations of [`steps`] one after the other to a cluster of a name.
+    pub(crate) fn go_step_by_step(&self, cluster: &str, limit: Duration) {
+        let n = self.jobs.len();
+        for (step, n) in [("prepare", n), ("fly", n), ("average", 1)] {
+            let ran = self.run(&["submit", "--yes", "--cluster", cluster]);
+            ran.success();
+            let message = format!("{step}: {n} submitted, array ");
+            assert!(ran.stderr.contains(&message), "{ran:?}");
+            let again = self.run(&["submit", "--yes", "--cluster", cluster, "-o", step]);
+            assert!(again.stderr.contains("nothing to submit"), "{again:?}");
+            self.wait_for_queue(limit);
+        }
+        let all = fs::read_to_string(self.root.join("all")).unwrap();
+        assert_eq!(all, format!("{n}\n"));
+        for job in 0..n {
+            let record = self.record(job, "fly");
+            let known = (&record["state"], &record["cluster"]);
+            assert_eq!(known, (&"completed".into(), &cluster.into()));
+        }
+    }
+
     /// Waits until nothing is in the queue any more.
     #[track_caller]
     pub(crate) fn wait_for_queue(&self, limit: Duration) {
@@ -157,4 +178,24 @@ impl<C: Cluster> Project<C> {
 pub(crate) fn operation(name: &str, command: &str, more: &str) -> String {
     let begun = "echo x >> {{ job.dir }}/begun";
     format!("[[operation]]\nname = \"{name}\"\ncommand = '''{begun}; {command}'''\n{more}\n")
+}
+
+/// A workflow of which each operation needs the one before: `prepare`, `fly`, which prints something to
+/// `two` and has the given resources, and `average` over all jobs.
+pub(crate) fn steps(prints: &str, resources: &str) -> String {
+    let fly = format!(
+        "pre = 'after(\"prepare\")'\npost = 'file(\"two\")'\nresources = {{ {resources} }}"
+    );
+    [
+        operation(
+            "prepare",
+            "touch {{ job.dir }}/one",
+            "post = 'file(\"one\")'",
+        ),
+        operation("fly", &format!("{prints} > {{{{ job.dir }}}}/two"), &fly),
+        "[[operation]]\nname = \"average\"\ncommand = \"echo {{ jobs | length }} > all\"\n\
+         pre = 'after(\"fly\")'\naggregate = { all = true }\n"
+            .to_owned(),
+    ]
+    .concat()
 }
