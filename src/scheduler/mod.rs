@@ -247,6 +247,12 @@ pub trait Scheduler: fmt::Debug + Send + Sync {
     /// the accounting for those that have left it. With the answers comes what went wrong.
     fn poll(&self, arrays: &[Array]) -> (States, Option<Trouble>);
 
+    /// Tells whether [`Self::poll`] asks nobody who serves others, so that there is no need to wait
+    /// between two questions.
+    fn is_ours(&self) -> bool {
+        false
+    }
+
     /// Returns how long before its walltime is over a batch job may be told so by a signal.
     fn notice(&self) -> Duration {
         Duration::ZERO

@@ -1,7 +1,7 @@
 //! The queue of this machine.
 
 use crate::support::batch::{Cluster, Project, operation, steps};
-use crate::support::env::Env;
+use crate::support::env::{Env, Ran};
 use crate::support::local::{LocalQueue, kill, session_members};
 use crate::support::mounted;
 use crate::support::wait_until;
@@ -174,6 +174,20 @@ fn what_a_batch_job_printed_that_could_not_begin_is_found() {
     let log = project.run(&["log", "fly", id]);
     assert!(log.success().contains("attempt 2"), "{log:?}");
     assert!(log.stderr.contains("attempt 3 was not begun"), "{log:?}");
+}
+
+#[test]
+fn what_the_queue_says_is_current() {
+    let project = project(1, &operation("fly", "sleep 0.5", ""));
+    let queue = || {
+        let mut command = project.command(&["queue"]);
+        command.env("SWEEPFS_POLL_SECONDS", "1000");
+        Ran::of(command).success().to_owned()
+    };
+    project.run(&[&SUBMIT[..], &["--hold"]].concat()).success();
+    assert!(queue().contains(" held "));
+    project.run(&["release", "--all"]).success();
+    wait_until("the end", || queue().is_empty());
 }
 
 #[test]

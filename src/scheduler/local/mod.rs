@@ -214,6 +214,10 @@ impl Scheduler for Local {
         Ok(found.map(|id| self.queue.name_of(id)))
     }
 
+    fn is_ours(&self) -> bool {
+        true
+    }
+
     fn poll(&self, arrays: &[Array]) -> (States, Option<Trouble>) {
         let mut snapshot = Snapshot::default();
         let mut troubles = match snapshot.refresh(&self.queue) {

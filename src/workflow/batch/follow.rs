@@ -110,6 +110,10 @@ impl Followed {
             }
         }
         let arrays: Vec<_> = current.iter().filter_map(Bundle::array).collect();
+        let pause = match cluster.scheduler.is_ours() {
+            true => Duration::ZERO,
+            false => pause,
+        };
         let lag = cluster.scheduler.accounting_lag().min(pause * LAG_PAUSES);
         let mut unsure = HashSet::new();
         let states = match asked(workspace, cluster, &arrays, pause) {
