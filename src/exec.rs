@@ -1,9 +1,11 @@
 //! Runs programs; the only module that starts a process.
 
+mod memory;
 mod session;
 mod ssh;
 mod stream;
 
+pub use memory::OomKills;
 pub use session::{kill_session, reap, session_members, terminate};
 pub use ssh::{Answer, Connection, Kept, SshError, SshOptions};
 pub use stream::stream;

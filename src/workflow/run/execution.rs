@@ -4,7 +4,7 @@ use super::prepared::{PreparedHooks, Rendered};
 use super::watch::Cut;
 use super::{Planned, Runner};
 use crate::config::{OperationConfig, RunDirectory};
-use crate::exec::{End, Held, Shell};
+use crate::exec::{End, Held, OomKills, Shell};
 use crate::fsx;
 use crate::report::with_causes;
 use crate::template::{Scope, Template};
@@ -18,11 +18,13 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+const SIGKILL: i32 = 9;
+
 /// Signals by which a user or a machine ends what runs; it gave no verdict then.
 const INTERRUPTING: [(i32, &str); 4] = [
     (1, "SIGHUP"),
     (2, "SIGINT"),
-    (9, "SIGKILL"),
+    (SIGKILL, "SIGKILL"),
     (15, "SIGTERM"),
 ];
 
@@ -371,6 +373,7 @@ impl<'a> Execution<'a> {
         let group = held.pid();
         watch.begin(group, site.walltime);
         let begun = Instant::now();
+        let oom_kills = OomKills::since_now();
         let end = held.release().wait();
         let ran = begun.elapsed();
         let cut = watch.end(group);
@@ -390,6 +393,11 @@ impl<'a> Execution<'a> {
             }
             (Some(Cut::Outrun), end) => return Verdict::outrun(Some(end)),
             (None, End::Exit(0)) => self.results(site),
+            // The kernel's choice is no accident: it would be the same next time.
+            (None, end) if is_killed(end) && oom_kills.were_any() => {
+                let reason = Some("out of memory".to_owned());
+                return Verdict::new(Stage::Failed, reason, Some(end));
+            }
             (None, end) => ended_badly(end),
         };
         // What ends a batch job sends it a signal first, whatever the cause.
@@ -551,6 +559,11 @@ struct Begun {
     record: Record,
     log_start: u64,
     walltime_s: Option<u64>,
+}
+
+/// Tells whether a command, or the last that it ran, was ended by SIGKILL.
+fn is_killed(end: End) -> bool {
+    matches!(end, End::Signal(SIGKILL)) || end == End::Exit(SIGNALLED + SIGKILL)
 }
 
 /// Judges an end that is not exit 0 and that we did not bring about.
