@@ -106,7 +106,7 @@ fn job_places(plan: &Plan, base: &Base) -> Vec<Vec<Place>> {
     };
     plan.job_removals
         .iter()
-        .map(|(_, id, _)| places(id))
+        .map(|(_, job)| places(&job.id))
         .collect()
 }
 
@@ -251,11 +251,11 @@ impl Work<'_> {
         places: &[Vec<Place>],
     ) -> Result<(), SyncError> {
         let of_side = plan.job_removals.iter().zip(places);
-        let (ids, places): (Vec<_>, Vec<_>) = of_side
-            .filter(|((side, ..), _)| *side == whose)
-            .map(|((_, id, _), places)| (*id, places))
+        let (jobs, places): (Vec<_>, Vec<_>) = of_side
+            .filter(|((side, _), _)| *side == whose)
+            .map(|((_, job), places)| (job.clone(), places))
             .unzip();
-        if ids.is_empty() {
+        if jobs.is_empty() {
             return Ok(());
         }
         let done = |at: usize, outcome: Outcome| {
@@ -266,10 +266,10 @@ impl Work<'_> {
                     self.notes
                         .note(places.map(|place| (place.clone(), None)).collect());
                 }
-                Err(reason) => self.notes.fail_with(job_problem(&ids[at], reason)),
+                Err(reason) => self.notes.fail_with(job_problem(&jobs[at].id, reason)),
             }
         };
-        self.sides.at(whose).remove_jobs(self.run, &ids, &done)
+        self.sides.at(whose).remove_jobs(self.run, &jobs, &done)
     }
 
     fn jobs(&self, to: Whose, plan: &Plan) -> Result<(), SyncError> {

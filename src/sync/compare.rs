@@ -137,12 +137,14 @@ pub(super) fn questions(input: &Input<'_>, jobs: &[JobDifference<'_>]) -> Questi
                 of_job.both(differences, local, remote);
             }
             JobDifference::Single { at, tree, base } => {
-                if input.fate(*at, tree, *base) == Fate::Copy {
-                    for name in [STATEPOINT_FILE, DOCUMENT_FILE, FLOW_FILE] {
-                        let path = RelPath::of(name);
-                        if tree.get(&path).is_some_and(Entry::is_file) {
-                            asked.texts.push((*at, Place::of_job(tree.id, path)));
-                        }
+                let names: &[&str] = match input.fate(*at, tree, *base) {
+                    Fate::Copy => &[STATEPOINT_FILE, DOCUMENT_FILE, FLOW_FILE],
+                    Fate::Remove => &[FLOW_FILE],
+                    Fate::Tell | Fate::Stay => &[],
+                };
+                for path in names.iter().map(|name| RelPath::of(name)) {
+                    if tree.get(&path).is_some_and(Entry::is_file) {
+                        asked.texts.push((*at, Place::of_job(tree.id, path)));
                     }
                 }
             }
@@ -254,14 +256,7 @@ impl Input<'_> {
             false => Fate::Stay,
         };
         let Some(base) = base else { return copied };
-        let is_as_before = |(path, entry): &(RelPath, Entry)| {
-            let known = base.entries.binary_search_by(|(known, _)| known.cmp(path));
-            known.is_ok_and(|found| {
-                let known = &base.entries[found].1;
-                !known.is_open && is_as_before(known.at(at), entry)
-            })
-        };
-        let is_changed = !tree.entries.iter().all(is_as_before);
+        let is_changed = self.is_changed(at, tree, base);
         let is_hidden = self
             .at(at)
             .hidden
@@ -274,6 +269,28 @@ impl Input<'_> {
         } else {
             Fate::Tell
         }
+    }
+
+    /// Tells whether a job that only one side has is not as it was. Files that are left out say
+    /// nothing about that, nor do directories that hold some.
+    fn is_changed(&self, at: Whose, tree: &JobTree, base: &KnownJob) -> bool {
+        let files = &self.options.files;
+        let is_as_before = |path: &RelPath, entry: &Entry| {
+            let known = base.entries.binary_search_by(|(known, _)| known.cmp(path));
+            known.is_ok_and(|found| {
+                let known = &base.entries[found].1;
+                !known.is_open && is_as_before(known.at(at), entry)
+            })
+        };
+        let holds_others = |dir: &RelPath| {
+            let mut entries = tree.entries.iter();
+            entries.any(|(path, entry)| path.is_below(dir) && !files.takes(path, entry, false))
+        };
+        let mut entries = tree.entries.iter();
+        entries.any(|(path, entry)| {
+            let is_empty_for_us = || entry.is_dir() && (files.is_narrow() || holds_others(path));
+            !is_as_before(path, entry) && files.takes(path, entry, false) && !is_empty_for_us()
+        })
     }
 
     fn document_differs(&self) -> bool {
@@ -456,14 +473,10 @@ impl Comparison<'_> {
         match self.input.fate(at, tree, base) {
             Fate::Copy => self.new_job(at, tree, base.is_some()),
             Fate::Stay => self.plan.n_other_direction += 1,
-            Fate::Remove => {
-                let n_files = tree
-                    .entries
-                    .iter()
-                    .filter(|(_, entry)| !entry.is_dir())
-                    .count();
-                self.plan.job_removals.push((at, tree.id, n_files));
+            Fate::Remove if !self.input.options.takes_running && self.is_running(&tree.id) => {
+                self.plan.running.push(tree.id);
             }
+            Fate::Remove => self.plan.job_removals.push((at, tree.clone())),
             Fate::Tell => self.plan.deleted_at(at.other()).jobs += 1,
         }
     }

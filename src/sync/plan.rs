@@ -2,8 +2,8 @@
 
 use super::path::{Place, RelPath};
 use super::side::{FileCopy, JobCopy, NewText, Removal, Whose};
-use super::state::Update;
-use super::tree::Entry;
+use super::state::{Base, Update};
+use super::tree::{Entry, JobTree};
 use crate::report::{Problem, harmless};
 use crate::statepoint::JobId;
 use serde::Serialize;
@@ -94,8 +94,8 @@ pub struct Plan {
     pub texts: Vec<TextMerge>,
     /// Files to remove.
     pub removals: Vec<(Whose, Removal)>,
-    /// Jobs to remove, with the number of their files and links.
-    pub job_removals: Vec<(Whose, JobId, usize)>,
+    /// Jobs to remove, as they were listed.
+    pub job_removals: Vec<(Whose, JobTree)>,
     /// What is known without doing anything.
     pub(super) updates: Vec<Update>,
     /// What is left as it is because both have changed it.
@@ -172,14 +172,12 @@ impl Plan {
         totals
     }
 
-    /// Returns the number of files that are removed.
-    pub(super) fn n_files_removed(&self) -> usize {
-        let of_jobs: usize = self.job_removals.iter().map(|(_, _, n)| n).sum();
+    /// Returns the number of files that are removed and were the same on both sides before.
+    pub(super) fn n_files_removed(&self, base: &Base) -> usize {
+        let jobs = self.job_removals.iter();
         let files = self.removals.iter();
-        of_jobs
-            + files
-                .filter(|(_, removal)| !removal.before.is_dir())
-                .count()
+        let files = files.filter(|(_, removal)| !removal.before.is_dir());
+        jobs.map(|(_, job)| base.n_files_of(&job.id)).sum::<usize>() + files.count()
     }
 
     /// Returns all of it, a line for each action and conflict.
@@ -235,10 +233,10 @@ impl Plan {
         for (whose, removal) in &self.removals {
             lines.push(Line::of("delete", Some(*whose), &removal.place));
         }
-        for (whose, id, n_files) in &self.job_removals {
+        for (whose, job) in &self.job_removals {
             lines.push(Line {
-                files: Some(*n_files),
-                ..Line::of_job("delete job", *whose, id)
+                files: Some(job.n_files()),
+                ..Line::of_job("delete job", *whose, &job.id)
             });
         }
         for conflict in &self.conflicts {

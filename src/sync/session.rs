@@ -183,7 +183,12 @@ impl Session<'_> {
     ) -> Result<(), SyncError> {
         let is_empty =
             |listing: &Listing| listing.tree.jobs.is_empty() && listing.left_out.is_empty();
-        if base.jobs.is_empty() || self.options.restores || (is_empty(local) && is_empty(remote)) {
+        let is_nothing_left = is_empty(local) && is_empty(remote);
+        let is_meant = match is_nothing_left {
+            true => self.options.deletes && self.options.max_delete_percent >= Some(100.0),
+            false => self.options.restores,
+        };
+        if base.jobs.is_empty() || is_meant {
             return Ok(());
         }
         for (listing, name) in [(local, self.local.name()), (remote, self.peer.name())] {
@@ -195,7 +200,10 @@ impl Session<'_> {
                 let n = base.jobs.len();
                 return Err(SyncError::Refused {
                     message: format!("`{name}` {what}, but had {n} when it was last synced"),
-                    hint: "is its disk mounted? `--restore` copies everything back",
+                    hint: match is_nothing_left {
+                        true => "is its disk mounted? `--delete --max-delete 100` forgets all jobs",
+                        false => "is its disk mounted? `--restore` copies everything back",
+                    },
                 });
             }
         }
@@ -203,7 +211,7 @@ impl Session<'_> {
     }
 
     fn check_removals(&self, plan: &Plan, base: &Base) -> Result<(), SyncError> {
-        let (n_removed, n_files) = (plan.n_files_removed(), base.n_files());
+        let (n_removed, n_files) = (plan.n_files_removed(base), base.n_files());
         let percent_max = self
             .options
             .max_delete_percent

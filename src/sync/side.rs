@@ -3,7 +3,7 @@
 use super::local::LocalSide;
 use super::path::{Place, RelPath};
 use super::state::Stamp;
-use super::tree::{Entry, Tree};
+use super::tree::{Entry, JobTree, Tree};
 use crate::fsx::{FsError, TimeNs};
 use crate::report::{Observer, Problem};
 use crate::statepoint::JobId;
@@ -205,8 +205,8 @@ pub trait Side: Sync {
         done: &Done<'_>,
     ) -> Result<(), SyncError>;
 
-    /// Moves whole jobs to the trash.
-    fn remove_jobs(&self, run: &Run, jobs: &[JobId], done: &Done<'_>) -> Result<(), SyncError>;
+    /// Moves whole jobs to the trash, each only if all of it is still as it was listed.
+    fn remove_jobs(&self, run: &Run, jobs: &[JobTree], done: &Done<'_>) -> Result<(), SyncError>;
 
     /// Gives files another name in the same job, which must be free.
     fn rename_many(

@@ -43,6 +43,13 @@ pub(super) struct KnownJob {
     pub(super) entries: Vec<(RelPath, Known)>,
 }
 
+impl KnownJob {
+    fn n_files(&self) -> usize {
+        let entries = self.entries.iter();
+        entries.filter(|(_, known)| !known.local.is_dir()).count()
+    }
+}
+
 /// Tells the other side from an older copy of it: each sync leaves there a number that is larger than
 /// that of the sync before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,11 +76,13 @@ pub(super) type Update = (Place, Option<Known>);
 impl Base {
     /// Returns the number of files and links.
     pub(super) fn n_files(&self) -> usize {
-        let files = |job: &KnownJob| {
-            let entries = job.entries.iter();
-            entries.filter(|(_, known)| !known.local.is_dir()).count()
-        };
-        self.jobs.iter().map(files).sum()
+        self.jobs.iter().map(KnownJob::n_files).sum()
+    }
+
+    /// Returns the number of files and links of a job.
+    pub(super) fn n_files_of(&self, id: &JobId) -> usize {
+        let at = self.jobs.binary_search_by_key(id, |job| job.id);
+        at.map_or(0, |at| self.jobs[at].n_files())
     }
 
     /// Notes what was done. The last word on a place counts.

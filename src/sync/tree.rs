@@ -111,6 +111,20 @@ impl JobTree {
         let at = self.entries.binary_search_by(|(known, _)| known.cmp(path));
         at.ok().map(|at| &self.entries[at].1)
     }
+
+    /// Returns the number of its files and links.
+    pub fn n_files(&self) -> usize {
+        let entries = self.entries.iter();
+        entries.filter(|(_, entry)| !entry.is_dir()).count()
+    }
+
+    /// Tells whether another listing of it shows the same. Permissions are not looked at.
+    pub fn is_same_as(&self, other: &Self) -> bool {
+        let mut pairs = self.entries.iter().zip(&other.entries);
+        self.id == other.id
+            && self.entries.len() == other.entries.len()
+            && pairs.all(|((path, a), (other, b))| path == other && a.content == b.content)
+    }
 }
 
 /// A data space, as far as it is synced.

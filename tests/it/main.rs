@@ -31,6 +31,7 @@ mod states;
 mod status;
 mod stress;
 mod sync;
+mod sync_guarded;
 mod sync_ssh;
 mod template;
 mod tidy;

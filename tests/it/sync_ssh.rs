@@ -22,16 +22,16 @@ use sweepfs::workspace::Project;
 /// The name of the project there, with all that a shell or `rsync` could stumble over.
 const ROOT: &str = "a b'c [1]*\\$x";
 
-struct Setup {
-    host: Host,
-    env: Env,
-    here: PathBuf,
-    there: PathBuf,
+pub(crate) struct Setup {
+    pub(crate) host: Host,
+    pub(crate) env: Env,
+    pub(crate) here: PathBuf,
+    pub(crate) there: PathBuf,
 }
 
 impl Setup {
     /// A project here and one there.
-    fn new() -> Option<Self> {
+    pub(crate) fn new() -> Option<Self> {
         let env = Env::new();
         let host = Host::up(&env, "alpha")?;
         let here = env.project("here");
@@ -46,7 +46,7 @@ impl Setup {
         })
     }
 
-    fn options(&self) -> RemoteOptions {
+    pub(crate) fn options(&self) -> RemoteOptions {
         RemoteOptions {
             host: "alpha".into(),
             path: ROOT.into(),
@@ -57,16 +57,16 @@ impl Setup {
         }
     }
 
-    fn remote(&self) -> RemoteSide {
+    pub(crate) fn remote(&self) -> RemoteSide {
         RemoteSide::open(self.options()).unwrap()
     }
 
-    fn local(&self) -> LocalSide {
+    pub(crate) fn local(&self) -> LocalSide {
         LocalSide::new(&Project::discover(&self.here).unwrap(), "here")
     }
 }
 
-fn a_run() -> Run {
+pub(crate) fn a_run() -> Run {
     Run {
         id: "test-1".into(),
         now: 0,
@@ -75,7 +75,7 @@ fn a_run() -> Run {
 }
 
 /// What is in a directory: of each file its content.
-fn contents(dir: &Path) -> BTreeMap<Vec<u8>, String> {
+pub(crate) fn contents(dir: &Path) -> BTreeMap<Vec<u8>, String> {
     use std::os::unix::ffi::OsStrExt;
     let (mut found, mut dirs) = (BTreeMap::new(), vec![dir.to_owned()]);
     while let Some(at) = dirs.pop() {
@@ -115,7 +115,7 @@ fn fill(job: &Path) {
     std::os::unix::fs::symlink("f;g", job.join("d/-e/other\nlink")).unwrap();
 }
 
-fn jobs_of(tree: &Tree) -> Vec<JobCopy> {
+pub(crate) fn jobs_of(tree: &Tree) -> Vec<JobCopy> {
     let jobs = tree.jobs.iter();
     jobs.map(|job| JobCopy {
         id: job.id,
@@ -125,7 +125,7 @@ fn jobs_of(tree: &Tree) -> Vec<JobCopy> {
 }
 
 /// Calls something that answers for each of some items.
-fn collect<T: Clone + Send>(
+pub(crate) fn collect<T: Clone + Send>(
     n: usize,
     call: impl FnOnce(&(dyn Fn(usize, Result<T, String>) + Sync)) -> Result<(), SyncError>,
 ) -> Vec<Result<T, String>> {
@@ -428,7 +428,15 @@ fn small_files_are_read_written_renamed_and_removed_there() {
         assert_eq!(remote.stamp(pair).unwrap(), Some(number));
     }
 
-    let done = collect(1, |done| remote.remove_jobs(&a_run(), &[tree.id], done));
+    let done = collect(1, |done| {
+        remote.remove_jobs(&a_run(), std::slice::from_ref(&tree), done)
+    });
+    assert!(
+        done[0].as_ref().unwrap_err().contains("changed meanwhile") && job.exists(),
+        "{done:?}"
+    );
+    let now = remote.list(&Silent).unwrap().tree.jobs.remove(0);
+    let done = collect(1, |done| remote.remove_jobs(&a_run(), &[now], done));
     assert!(done[0].is_ok() && !job.exists(), "{done:?}");
     let trash = contents(&setup.there.join(".sweepfs/trash/test-1/workspace"));
     let kept = |name: &str| trash[name.as_bytes()].as_str();
@@ -717,7 +725,7 @@ fn a_laptop_and_two_machines_end_equal_and_no_edit_is_lost() {
 
 impl Setup {
     /// Tells the project how the machine is reached.
-    fn configure(&self) {
+    pub(crate) fn configure(&self) {
         let [_, _, config] = self.host.ssh();
         let text = format!(
             "[remote.alpha]\nurl = 'alpha:{}'\nssh = ['ssh', '-F', '{config}']\n",
@@ -726,7 +734,7 @@ impl Setup {
         fs::write(self.here.join("sweepfs.toml"), text).unwrap();
     }
 
-    fn command(&self, args: &[&str]) -> Command {
+    pub(crate) fn command(&self, args: &[&str]) -> Command {
         let mut command = self.env.command(&self.here, args);
         command.env("XDG_RUNTIME_DIR", self.env.path().join("x"));
         command

@@ -2,11 +2,11 @@
 
 use super::super::path::{Place, RelPath};
 use super::super::side::{FileCopy, NewText, Outcome, Removal, Run};
-use super::super::tree::{Content, Entry, INCOMING_SUFFIX};
+use super::super::tree::{Content, Entry, INCOMING_SUFFIX, JobTree};
+use super::list::is_as_listed;
 use super::trash::with_free_name;
 use super::{CHANGED, LocalSide, entry_of, is_absent, reason};
 use crate::fsx::{self, Dir, Lock};
-use crate::statepoint::JobId;
 use crate::workflow::{FLOW_FILE, sidecar_lock};
 use crate::workspace::DOCUMENT_FILE;
 use std::ffi::{OsStr, OsString};
@@ -18,6 +18,10 @@ use uuid::Uuid;
 
 /// What is said of a file that somebody writes.
 const GROWING: &str = "it is being written";
+
+/// What is said of a job that cannot be put back.
+const CHANGED_IN_TRASH: &str =
+    "it has changed meanwhile, and was made anew; what it was is in the trash";
 
 /// What is said of a place that is no longer free.
 const TAKEN: &str = "something of that name, or of one that differs in case, is there";
@@ -225,18 +229,28 @@ impl LocalSide {
         remove().map_err(|fault: Fault| fault.reason())
     }
 
-    /// Moves a job to the trash.
-    pub(super) fn remove_job(&self, run: &Run, job: &JobId) -> Outcome {
+    /// Moves a job to the trash, if all of it is as it was listed. What begins an execution of it
+    /// takes the lock before, too.
+    pub(super) fn remove_job(&self, run: &Run, job: &JobTree) -> Outcome {
         let remove = || {
+            let id = OsString::from(job.id.to_string());
+            let _lock = Lock::acquire(&sidecar_lock(self.workspace(), &job.id.to_string()))?;
             let dir = Dir::open(self.workspace().dir())?;
-            let id = OsString::from(job.to_string());
-            let trash = self.trash.open(run, Some(Path::new("workspace")))?;
-            match with_free_name(&id, |free| dir.rename_new(&id, &trash, free)) {
-                Err(error) if is_absent(&error) => Ok(None),
-                moved => moved.map(|_| None),
+            match is_as_listed(&dir, &id, job)? {
+                None if !dir.contains(Path::new(&id)) => return Ok(None),
+                Some(true) => {}
+                _ => return Err(Fault::Other(CHANGED)),
             }
+            let trash = self.trash.open(run, Some(Path::new("workspace")))?;
+            let kept = with_free_name(&id, |free| dir.rename_new(&id, &trash, free))?;
+            if is_as_listed(&trash, &kept, job)? != Some(true) {
+                // Somebody has just written in it.
+                let back = trash.rename_new(&kept, &dir, &id);
+                return Err(Fault::Other(back.map_or(CHANGED_IN_TRASH, |()| CHANGED)));
+            }
+            Ok(None)
         };
-        remove().map_err(|error: fsx::FsError| reason(&error))
+        remove().map_err(|fault: Fault| fault.reason())
     }
 
     /// Gives a file another name in its job.

@@ -102,17 +102,36 @@ fn job_ids(dir: &Dir, listing: &mut Listing) -> fsx::Result<Vec<JobId>> {
     Ok(ids)
 }
 
+/// Tells whether a job that has some name in a directory is as it was listed; `None` if there is
+/// nothing of that name.
+pub(super) fn is_as_listed(dir: &Dir, name: &OsStr, job: &JobTree) -> fsx::Result<Option<bool>> {
+    let device = dir.device()?;
+    let Some(found) = list_dir(dir, name, &job.id, device) else {
+        return Ok(None);
+    };
+    let is_all = !found.is_out && found.hidden.is_empty();
+    let now = JobTree {
+        id: job.id,
+        entries: found.entries,
+    };
+    Ok(Some(is_all && now.is_same_as(job)))
+}
+
 /// Lists a job; `None` if it is gone.
 fn list_job(workspace: &Dir, id: &JobId, device: u64) -> Option<Found> {
+    list_dir(workspace, OsStr::new(&id.to_string()), id, device)
+}
+
+/// Lists a job whose directory has some name.
+fn list_dir(above: &Dir, name: &OsStr, id: &JobId, device: u64) -> Option<Found> {
     let mut found = Found::default();
-    let name = id.to_string();
     let walk = Walk {
         id,
         device,
-        path: workspace.path().join(&name),
+        path: above.path().join(name),
     };
-    let listed = workspace
-        .open_dir(Path::new(&name))
+    let listed = above
+        .open_dir(Path::new(name))
         .and_then(|dir| walk.dir(&dir, None, 0, &mut found));
     match listed {
         Err(error) if is_absent(&error) && error.path == walk.path => return None,

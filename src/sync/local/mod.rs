@@ -14,7 +14,7 @@ use super::side::{
     Removal, Run, Side, SyncError, Whose,
 };
 use super::state::Stamp;
-use super::tree::{Content, Entry};
+use super::tree::{Content, Entry, JobTree};
 use crate::fsx::{self, Details, Dir, Durability, FileType, Lock};
 use crate::report::{Observer, with_causes};
 use crate::statepoint::JobId;
@@ -185,7 +185,7 @@ impl Side for LocalSide {
         Ok(())
     }
 
-    fn remove_jobs(&self, run: &Run, jobs: &[JobId], done: &Done<'_>) -> Result<(), SyncError> {
+    fn remove_jobs(&self, run: &Run, jobs: &[JobTree], done: &Done<'_>) -> Result<(), SyncError> {
         each(jobs, done, |job| self.remove_job(run, job));
         Ok(())
     }

@@ -99,7 +99,7 @@ impl Record {
         let content = match kind {
             b'f' | b'P' => Some(Content::File {
                 size_bytes: number,
-                modified: time_ns(time)?,
+                modified: found_time_ns(time)?,
             }),
             b'd' | b'W' | b'!' => Some(Content::Dir),
             b'l' => Some(Content::Link(link.as_slice().into())),
@@ -129,8 +129,32 @@ fn whole(text: &[u8], radix: u32) -> Result<u64, BadList> {
     parsed.ok_or_else(|| bad(format!("`{}` is no number", shown(text))))
 }
 
-/// Reads seconds with a fraction.
+/// Reads the seconds that stat(1) writes.
 pub(super) fn time_ns(text: &[u8]) -> Result<TimeNs, BadList> {
+    let (is_negative, seconds, fraction) = time_parts(text)?;
+    Ok(match is_negative {
+        true => -(seconds + fraction),
+        false => seconds + fraction,
+    })
+}
+
+/// Reads the seconds that find(1) writes: before 1970, the fraction counts from the second before.
+fn found_time_ns(text: &[u8]) -> Result<TimeNs, BadList> {
+    let (is_negative, seconds, fraction) = time_parts(text)?;
+    Ok(match is_negative {
+        true => fraction - seconds,
+        false => seconds + fraction,
+    })
+}
+
+/// Writes seconds as find(1) does, without its last zero.
+pub(super) fn found_time(ns: TimeNs) -> String {
+    let (seconds, fraction) = (ns.div_euclid(SECOND_NS), ns.rem_euclid(SECOND_NS));
+    format!("{seconds}.{fraction:09}")
+}
+
+/// Reads seconds with a fraction: whether there is a minus, the whole ones, and the rest.
+fn time_parts(text: &[u8]) -> Result<(bool, TimeNs, TimeNs), BadList> {
     let parse = || {
         let text = std::str::from_utf8(text).ok()?;
         let (is_negative, digits) = match text.strip_prefix('-') {
@@ -146,12 +170,9 @@ pub(super) fn time_ns(text: &[u8]) -> Result<TimeNs, BadList> {
             return None;
         }
         let fraction: TimeNs = format!("{fraction:0<9}").get(..9)?.parse().ok()?;
-        let ns = seconds
-            .parse::<TimeNs>()
-            .ok()?
-            .checked_mul(SECOND_NS)?
-            .checked_add(fraction)?;
-        Some(if is_negative { -ns } else { ns })
+        let seconds = seconds.parse::<TimeNs>().ok()?.checked_mul(SECOND_NS)?;
+        seconds.checked_add(fraction)?;
+        Some((is_negative, seconds, fraction))
     };
     parse().ok_or_else(|| bad(format!("`{}` is no time", shown(text))))
 }
@@ -452,6 +473,14 @@ mod tests {
             ("-1.5", -1_500_000_000),
         ] {
             assert_eq!(time_ns(text.as_bytes()), Ok(ns));
+        }
+        for (text, ns) in [
+            ("12.0000000010", 12_000_000_001),
+            ("-2.5000000000", -1_500_000_000),
+            ("-1.0000000000", -1_000_000_000),
+        ] {
+            assert_eq!(found_time_ns(text.as_bytes()), Ok(ns));
+            assert_eq!(format!("{}0", found_time(ns)), text);
         }
         assert!(time_ns(b"99999999999999999999.0").is_err() && time_ns(b"1.x").is_err());
     }

@@ -15,16 +15,17 @@ use super::side::{
     Done, FileDigest, FoundText, Listing, NewText, Outcome, Removal, Run, Side, SyncError,
 };
 use super::state::Stamp;
-use super::tree::{Content, Entry, INCOMING_SUFFIX};
+use super::tree::{Content, Entry, INCOMING_SUFFIX, JobTree};
 use crate::exec::{Answer, Connection, Kept, SshError, SshOptions, quoted_bytes};
 use crate::fsx;
 use crate::report::{Event, Observer, with_causes};
 use crate::statepoint::JobId;
 use crate::workflow::FLOW_FILE;
 use list::{BadList, Lister, Records};
+use md5::{Digest, Md5};
 use scratch::Scratch;
 use std::cell::RefCell;
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::ffi::{OsStr, OsString};
 use std::io::{self, Write};
 use std::os::unix::ffi::OsStrExt;
@@ -552,27 +553,18 @@ impl Side for RemoteSide {
         self.for_items(run, script::REMOVE, &items, done)
     }
 
-    fn remove_jobs(&self, run: &Run, jobs: &[JobId], done: &Done<'_>) -> Result<(), SyncError> {
-        if jobs.is_empty() {
-            return Ok(());
-        }
-        let names: Vec<_> = jobs.iter().map(|id| id.to_string().into_bytes()).collect();
-        let answer = self.ask_of(
-            script::REMOVE_JOBS,
-            &[&self.trash_of(run)],
-            names.iter().map(Vec::as_slice),
-        )?;
-        let gone: HashSet<_> = answer.output.split(|b| *b == 0).collect();
-        for (at, name) in names.iter().enumerate() {
-            done(
-                at,
-                match gone.contains(&name.as_slice()) {
-                    true => Ok(None),
-                    false => Err(last_line(&answer.complaint, "it is still there")),
-                },
-            );
-        }
-        Ok(())
+    fn remove_jobs(&self, run: &Run, jobs: &[JobTree], done: &Done<'_>) -> Result<(), SyncError> {
+        let item = |(at, job): (usize, &JobTree)| {
+            let id = job.id.to_string();
+            vec![
+                at.to_string().into_bytes(),
+                lock_of(&job.id).into_bytes(),
+                format!("workspace/{id}").into_bytes(),
+                digest_of_job(job).into_bytes(),
+            ]
+        };
+        let items: Vec<_> = jobs.iter().enumerate().map(item).collect();
+        self.for_items(run, script::REMOVE_JOBS, &items, done)
     }
 
     fn rename_many(
@@ -647,8 +639,38 @@ fn digest_of(line: &[u8]) -> Option<(Vec<u8>, FileDigest)> {
     Some((read, digest.to_be_bytes()))
 }
 
-fn last_line(complaint: &str, usual: &str) -> String {
-    complaint.lines().next_back().unwrap_or(usual).to_owned()
+/// The MD5 of all that a job's listing says, as the scripts' `all` tells it.
+fn digest_of_job(job: &JobTree) -> String {
+    let record = |(path, entry): &(RelPath, Entry)| {
+        let (before, after): (String, &[u8]) = match &entry.content {
+            // find(1) writes ten digits, of which the last is always zero.
+            Content::File {
+                size_bytes,
+                modified,
+            } => (
+                format!("f {size_bytes} {}0 ", list::found_time(*modified)),
+                b"",
+            ),
+            Content::Link(text) => ("l ".into(), text),
+            Content::Dir => ("d ".into(), b""),
+        };
+        let gap: &[u8] = if entry.is_file() || entry.is_dir() {
+            b""
+        } else {
+            b"//"
+        };
+        [before.as_bytes(), path.as_bytes(), gap, after, b"\0"].concat()
+    };
+    let mut records: Vec<_> = job.entries.iter().map(record).collect();
+    records.sort_unstable();
+    let digest: FileDigest = Md5::digest(records.concat()).into();
+    digest.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// The lock that guards a job's sidecar.
+fn lock_of(id: &JobId) -> String {
+    let id = id.to_string();
+    format!(".sweepfs/locks/{}", &id[id.len() - 2..])
 }
 
 /// The texts of an item for the scripts: its number, its name, what must be there.
@@ -665,10 +687,7 @@ fn words_to_write(at: usize, text: &NewText) -> [Vec<u8>; 7] {
     let parent = name.iter().rposition(|b| *b == b'/').map_or(0, |at| at + 1);
     let temporary = format!("._{}{INCOMING_SUFFIX}", Uuid::new_v4());
     let lock = match text.place.job {
-        Some(id) if text.place.path.as_bytes() == FLOW_FILE.as_bytes() => {
-            let id = id.to_string();
-            format!(".sweepfs/locks/{}", &id[id.len() - 2..])
-        }
+        Some(id) if text.place.path.as_bytes() == FLOW_FILE.as_bytes() => lock_of(&id),
         _ => String::new(),
     };
     [

@@ -117,6 +117,13 @@ state() {
   fi
 }
 now() { stat -c 'ok %s %.9Y %a' -- "$1"; }
+# Waits for a lock, if there is one and flock(1) is there.
+lock() {
+  if [ -n "$1" ] && [ -w "${1%/*}" ] && { [ ! -e "$1" ] || [ -w "$1" ]; }; then
+    exec 9>>"$1"
+    flock 9 2>/dev/null
+  fi
+}
 # Finds a free name in the trash.
 bin() {
   to=$trash/$1
@@ -140,10 +147,7 @@ w() {
   why=$(head -c "$3" 2>&1 >"$temporary") || { lose "$1" "error ${why##*: }"; exit 0; }
   [ "$(stat -c %s -- "$temporary")" = "$3" ] || { rm -f -- "$temporary"; exit 0; }
   [ -z "$4" ] || touch -d "@$4" -- "$temporary"
-  if [ -n "$6" ] && [ -w "${6%/*}" ] && { [ ! -e "$6" ] || [ -w "$6" ]; }; then
-    exec 9>>"$6"
-    flock 9 2>/dev/null
-  fi
+  lock "$6"
   if [ "$(state "$file")" != "$5" ]; then
     lose "$1" changed
   elif [ "$5" = - ]; then
@@ -199,21 +203,38 @@ while [ $# -gt 0 ]; do rename "$1" "$2" "$3" "$4"; shift 4; done
 pub(super) const WITH_ITEMS: &str = r#"xargs -0 -r -n "$3" sh -c "$4" sh "$1" "$2"
 "#;
 
-/// Moves whole jobs to the trash, and says which are gone.
-pub(super) const REMOVE_JOBS: &str = r#"cd -- "$1/workspace" || exit
-mkdir -p -- "$2/workspace" || exit
-trash=$2/workspace
-export trash
-xargs -0 -r sh -c '
-mv -n -t "$trash" -- "$@"
-for id; do
-  # Files of it are in the trash already.
-  i=1
-  while [ -e "$id" ] && i=$((i + 1)) && [ "$i" -lt 100 ]; do
-    [ -e "$trash/$id~$i" ] || mv -n -T -- "$id" "$trash/$id~$i"
-  done
-  [ -e "$id" ] || printf "%s\0" "$id"
-done' sh
+/// Moves whole jobs to the trash: of each on the standard input its number, its lock, its name, and
+/// what a list of it says.
+pub(super) const REMOVE_JOBS: &str = r#"
+h='[0-9a-fA-F]'
+q=$h$h$h$h
+temporary="._$q$q-$q-$q-$q-$q$q${q}_*"
+all() {
+  find "$1" -xdev -mindepth 1 \( -name "$temporary" -prune \) -o -type f -printf 'f %s %T@ %P\0' \
+    -o -type l -printf 'l %P//%l\0' -o -printf '%y %P\0' | sort -z | md5sum
+}
+is_same() { list=$(all "$1") && [ "${list%% *}" = "$2" ]; }
+move() {
+  if [ -L "$2" ] || ! is_same "$2" "$3"; then answer "$1" changed
+  elif ! bin "$2"; then answer "$1" 'error the trash cannot be made'
+  elif ! why=$(mv -n -T -- "$2" "$to" 2>&1); then answer "$1" "error ${why##*: }"
+  elif [ -e "$2" ]; then answer "$1" 'error it is still there'
+  elif is_same "$to" "$3"; then answer "$1" gone
+  else
+    # Somebody has just written in it.
+    mv -n -T -- "$to" "$2"
+    if [ -e "$to" ]; then answer "$1" 'error it has changed meanwhile, and is in the trash now'
+    else answer "$1" changed
+    fi
+  fi
+}
+remove() {
+  lock "$2"
+  if [ -e "$3" ] || [ -L "$3" ]; then move "$1" "$3" "$4"; else answer "$1" gone; fi
+  exec 9>&-
+}
+[ ! -w . ] || mkdir -p .sweepfs/locks
+while [ $# -gt 0 ]; do remove "$1" "$2" "$3" "$4"; shift 4; done
 "#;
 
 /// Gives files that have arrived their places: of each on the standard input its number, name, what must
@@ -287,5 +308,5 @@ echo "$3" >"$new" && mv -f -T -- "$new" ".sweepfs/synced/$2"
 /// Removes the place where jobs arrive, and what was put into the trash long ago.
 pub(super) const EXPIRE: &str = r#"cd -- "$1" || exit
 rm -rf -- "workspace/$2"
-[ ! -d "$3" ] || find "$3" -mindepth 1 -maxdepth 1 -ctime +30 -exec rm -rf -- {} +
+[ ! -d "$3" ] || find "$3" -mindepth 1 -maxdepth 1 -ctime +30 -exec rm -rf --one-file-system -- {} +
 "#;

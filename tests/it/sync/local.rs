@@ -10,16 +10,16 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
 /// Two projects that have the same jobs, `here` and `there`, and are synced.
-struct Pair {
-    env: Env,
-    here: PathBuf,
-    there: PathBuf,
+pub(super) struct Pair {
+    pub(super) env: Env,
+    pub(super) here: PathBuf,
+    pub(super) there: PathBuf,
     /// The jobs here, by their parameter from 0 on.
-    jobs: Vec<PathBuf>,
+    pub(super) jobs: Vec<PathBuf>,
 }
 
 impl Pair {
-    fn new(n_jobs: usize) -> Self {
+    pub(super) fn new(n_jobs: usize) -> Self {
         let env = Env::new();
         let (here, there) = (env.project("here"), env.project("there"));
         let jobs = (0..n_jobs).map(|i| {
@@ -46,7 +46,7 @@ impl Pair {
 
     /// Syncs with an exit code; returns what is printed, notes first.
     #[track_caller]
-    fn sync(&self, options: &[&str], code: i32) -> String {
+    pub(super) fn sync(&self, options: &[&str], code: i32) -> String {
         let args: Vec<_> = ["sync", "../there"]
             .iter()
             .chain(options)
@@ -58,12 +58,12 @@ impl Pair {
     }
 
     /// The same place there.
-    fn there(&self, path: &Path) -> PathBuf {
+    pub(super) fn there(&self, path: &Path) -> PathBuf {
         self.there.join(path.strip_prefix(&self.here).unwrap())
     }
 
     #[track_caller]
-    fn check(&self, path: &Path, here: &str, there: &str) {
+    pub(super) fn check(&self, path: &Path, here: &str, there: &str) {
         let read = |path: &Path| fs::read_to_string(path).unwrap_or_else(|_| "-".into());
         assert_eq!(
             (read(path), read(&self.there(path))),
@@ -73,7 +73,7 @@ impl Pair {
 }
 
 /// Writes a file as an editor does, at a time of its own: clocks of file systems are coarse.
-fn write(path: &Path, text: &str) {
+pub(super) fn write(path: &Path, text: &str) {
     static N: AtomicU64 = AtomicU64::new(0);
     let temporary = path.with_file_name("temporary");
     fs::write(&temporary, text).unwrap();
@@ -128,7 +128,7 @@ fn the_first_sync_copies_whole_jobs_with_times_and_permissions() {
     );
 }
 
-fn name(path: &Path) -> String {
+pub(super) fn name(path: &Path) -> String {
     path.file_name().unwrap().to_str().unwrap().to_owned()
 }
 
@@ -184,7 +184,7 @@ fn a_conflict_is_left_named_and_decided_by_an_option() {
     pair.sync(&[], 0);
 }
 
-fn files_below(dir: &Path) -> Vec<PathBuf> {
+pub(super) fn files_below(dir: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
     for entry in fs::read_dir(dir).into_iter().flatten() {
         let path = entry.unwrap().path();
@@ -701,10 +701,10 @@ fn what_would_be_done_is_data() {
 }
 
 /// A file system of its own, if this user may mount.
-struct Small(PathBuf);
+pub(super) struct Small(PathBuf);
 
 impl Small {
-    fn new(dir: &Path, size: &str) -> Option<Self> {
+    pub(super) fn new(dir: &Path, size: &str) -> Option<Self> {
         fs::create_dir_all(dir).unwrap();
         let mounted = std::process::Command::new("mount")
             .args(["-t", "tmpfs", "-o", &format!("size={size}"), "tmpfs"])

@@ -3,4 +3,5 @@
 pub(crate) mod killed;
 mod local;
 pub(crate) mod model;
+mod removed;
 mod signac;
