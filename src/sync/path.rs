@@ -48,6 +48,13 @@ impl RelPath {
         Self(name.as_bytes().into())
     }
 
+    /// Returns a name for one that is too long: as much of it as can be.
+    pub(super) fn beginning_of(bytes: &[u8]) -> Option<Self> {
+        let longest = bytes.len().min(PATH_BYTES_MAX);
+        let beginnings = (1..=longest).rev().map(|n| &bytes[..n]);
+        beginnings.map(Self::new).find_map(Result::ok)
+    }
+
     /// Returns the bytes.
     pub fn as_bytes(&self) -> &[u8] {
         &self.0

@@ -149,11 +149,11 @@ impl Plan {
         for job in self.jobs.iter().filter(|job| job.to == side) {
             totals.jobs += 1;
             totals.files += job.copy.entries.len();
-            totals.bytes += job.copy.size_bytes();
+            totals.bytes = totals.bytes.saturating_add(job.copy.size_bytes());
         }
         for file in self.files.iter().filter(|file| file.to == side) {
             totals.files += 1;
-            totals.bytes += file.copy.source.size_bytes();
+            totals.bytes = totals.bytes.saturating_add(file.copy.source.size_bytes());
         }
         let texts = self.texts.iter().filter_map(|merge| match side {
             Whose::Local => merge.local.as_ref(),

@@ -162,10 +162,8 @@ pub struct JobCopy {
 impl JobCopy {
     /// Returns the bytes of all its files.
     pub fn size_bytes(&self) -> u64 {
-        self.entries
-            .iter()
-            .map(|(_, entry)| entry.size_bytes())
-            .sum()
+        let sizes = self.entries.iter().map(|(_, entry)| entry.size_bytes());
+        sizes.fold(0, u64::saturating_add)
     }
 }
 

@@ -19,7 +19,7 @@ const UUID_LEN: usize = 36;
 const SECOND_NS: TimeNs = 1_000_000_000;
 
 /// File systems that know no nanoseconds may know only every second second.
-const COARSE_NS: TimeNs = 2 * SECOND_NS;
+const COARSE_NS: u64 = 2 * SECOND_NS as u64;
 
 /// What an entry is.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -88,7 +88,7 @@ impl Entry {
                 },
             ) if size_a == size_b => {
                 let is_coarse = a % SECOND_NS == 0 || b % SECOND_NS == 0;
-                let is_near = is_coarse && a.saturating_sub(*b).abs() < COARSE_NS;
+                let is_near = is_coarse && a.abs_diff(*b) < COARSE_NS;
                 (a == b || is_near).then_some(true)
             }
             (a, b) => Some(a == b),

@@ -1,14 +1,48 @@
 //! What a sync over ssh must not do, whatever there is or happens on the other side.
 
-use super::support::env::write_job;
+use super::support::env::{Ran, program, write_job};
+use super::support::mounted::can_mount;
 use super::sync_ssh::{Setup, a_run, collect, contents};
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use sweepfs::report::Silent;
 use sweepfs::sync::Side;
 
+/// The project there, as a shell wants it.
+const ROOT: &str = "a b c";
+
 impl Setup {
+    /// One of which the program here knows.
+    fn known() -> Option<Self> {
+        let mut setup = Self::new()?;
+        let there = setup.host.home().join(ROOT);
+        fs::rename(&setup.there, &there).unwrap();
+        setup.there = there;
+        setup.configure();
+        Some(setup)
+    }
+
+    /// Syncs with an exit code; returns what is said and printed.
+    #[track_caller]
+    fn sync(&self, options: &[&str], code: i32) -> String {
+        let ran = Ran::of(self.command(&[&["sync", "alpha"], options].concat()));
+        assert_eq!(ran.code, Some(code), "{ran:?}");
+        format!("{}{}", ran.stderr, ran.stdout)
+    }
+
+    /// The same place there.
+    fn at(&self, path: &Path) -> PathBuf {
+        self.there.join(path.strip_prefix(&self.here).unwrap())
+    }
+
+    /// Runs a command in the project there.
+    #[track_caller]
+    fn run_there(&self, command: &str) -> String {
+        let ran = self.host.run(&format!("cd '{ROOT}' && {command}"));
+        ran.success().to_owned()
+    }
+
     /// Puts a program in front of others there.
     fn install(&self, name: &str, text: &str) {
         let bin = self.host.home().join("bin");
@@ -69,4 +103,154 @@ fn a_job_in_which_somebody_writes_while_it_is_removed_comes_back() {
 
 fn name(path: &Path) -> &str {
     path.file_name().unwrap().to_str().unwrap()
+}
+
+fn read(path: &Path) -> String {
+    fs::read_to_string(path).unwrap_or_else(|_| "-".into())
+}
+
+#[test]
+fn mounts_there_are_named_and_not_entered() {
+    let Some(setup) = Setup::known() else { return };
+    let jobs: Vec<_> = (0..3)
+        .map(|n| write_job(&setup.here, &format!("{{\"a\": {n}}}")))
+        .collect();
+    for job in &jobs {
+        fs::create_dir(job.join("dir")).unwrap();
+        fs::write(job.join("dir/x"), "1").unwrap();
+    }
+    setup.sync(&[], 0);
+    let [a, b, c] = [0, 1, 2].map(|n| name(&jobs[n]));
+    setup.run_there(&format!(
+        "mount -t tmpfs none workspace/{a} && mount -t tmpfs none workspace/{b}/dir"
+    ));
+    setup.run_there(&format!(
+        "echo mounted | tee workspace/{a}/new workspace/{b}/dir/new"
+    ));
+    if can_mount() {
+        // A view of another project, and one that died.
+        setup.run_there(&format!("mkdir -p ../other/.signac && echo schema_version = 2 >../other/.signac/config; mkdir views workspace/views workspace/{c}/views"));
+        let mount = format!("cd ../other && {} mount", program());
+        setup.run_there(&format!("({mount} '../{ROOT}/views'; {mount} '../{ROOT}/workspace/views'; {mount} '../{ROOT}/workspace/{c}/views')"));
+    }
+    fs::write(jobs[2].join("dir/x"), "22").unwrap();
+    let told = setup.sync(&["--delete", "--max-delete", "100"], 3);
+    for what in [
+        format!("{a}: not synced: another file system"),
+        format!("{b}: `dir` is not synced: another file system"),
+    ] {
+        assert!(told.contains(&what), "{told}");
+    }
+    assert!(
+        !can_mount() || told.contains(&format!("{c}: `views` is not synced: another")),
+        "{told}"
+    );
+    assert_eq!(read(&setup.at(&jobs[2]).join("dir/x")), "22");
+    assert!(
+        jobs.iter()
+            .all(|job| job.join("dir/x").exists() && !job.join("new").exists())
+    );
+    assert!(
+        setup
+            .run_there(&format!("cat workspace/{a}/new"))
+            .contains("mounted")
+    );
+    // All of it may be on another file system, by a link or as a mount.
+    setup.run_there(&format!("umount workspace/{a} workspace/{b}/dir; umount -l views workspace/views workspace/{c}/views; rmdir workspace/{c}/views"));
+    setup.run_there("mkdir ../disk && mount -t tmpfs none ../disk && cp -a workspace/. ../disk && mv workspace ../aside && ln -s ../disk workspace");
+    fs::write(jobs[0].join("dir/x"), "333").unwrap();
+    fs::remove_dir_all(&jobs[1]).unwrap();
+    setup.run_there(&format!("echo there >workspace/{c}/y"));
+    setup.sync(&["--delete", "--max-delete", "100"], 0);
+    let found = setup.run_there(&format!("cat workspace/{a}/dir/x; ls -A workspace workspace/.sweepfs-trash/*/workspace; [ -L workspace ] && echo link"));
+    assert!(
+        found.starts_with("333") && found.matches(b).count() == 1 && found.ends_with("link\n"),
+        "{found}"
+    );
+    assert_eq!(read(&jobs[2].join("y")), "there\n");
+}
+
+#[test]
+fn a_directory_there_that_cannot_be_read_stops_nothing_else() {
+    if !can_mount() {
+        return;
+    }
+    let Some(setup) = Setup::known() else { return };
+    let jobs: Vec<_> = (0..2)
+        .map(|n| write_job(&setup.here, &format!("{{\"a\": {n}}}")))
+        .collect();
+    setup.sync(&[], 0);
+    let id = name(&jobs[0]);
+    // They are dead when their servers were killed.
+    setup.run_there(&format!(
+        "mkdir ../source views workspace/views workspace/{id}/views"
+    ));
+    for place in [
+        "views".to_owned(),
+        "workspace/views".to_owned(),
+        format!("workspace/{id}/views"),
+    ] {
+        let there = setup.host.run(&format!("cd '{ROOT}' && {{ bindfs -f ../source {place} >/dev/null 2>&1 & sleep 0.3; kill -KILL $!; wait $!; }}"));
+        if there.stderr.contains("not found") {
+            return;
+        }
+    }
+    assert!(
+        setup
+            .host
+            .run(&format!("ls '{ROOT}/views'"))
+            .stderr
+            .contains("not connected")
+    );
+    for job in &jobs {
+        fs::write(job.join("x"), "1").unwrap();
+    }
+    let told = setup.sync(&["--delete", "--max-delete", "100"], 3);
+    assert!(
+        told.contains(&format!("{id}: not synced: find: ")),
+        "{told}"
+    );
+    assert!(told.contains("not connected"), "{told}");
+    assert_eq!(read(&setup.at(&jobs[1]).join("x")), "1");
+    assert!(jobs[0].exists() && !setup.at(&jobs[0]).join("x").exists());
+}
+
+#[test]
+fn a_path_that_is_too_long_stops_nothing_else() {
+    let Some(setup) = Setup::known() else { return };
+    let job = write_job(&setup.here, r#"{"a": 1}"#);
+    setup.sync(&[], 0);
+    let id = name(&job);
+    // Longer than any we can name, and one that is almost.
+    let part = "d".repeat(250);
+    let script = format!(
+        "cd workspace/{id} && for i in 1 2 3 4 5 6 7 8 9 10 11 12 13; do mkdir {part} && cd -P {part} && echo $i >f || exit; done"
+    );
+    setup.run_there(&script);
+    fs::write(job.join("x"), "1").unwrap();
+    let told = setup.sync(&["--delete"], 3);
+    assert_eq!(told.matches("its path is too long").count(), 1, "{told}");
+    assert_eq!(read(&setup.at(&job).join("x")), "1");
+    let deep = [part.as_str(); 11].join("/");
+    assert_eq!(read(&job.join(deep).join("f")), "11\n");
+    // From here it is no different.
+    setup.run_there(&format!("rm -rf workspace/{id}/{part}"));
+    let mut make = std::process::Command::new("bash");
+    make.args(["-c", &script]).current_dir(&setup.here);
+    fs::remove_dir_all(job.join(&part)).unwrap();
+    assert!(make.status().unwrap().success());
+    fs::write(job.join("x"), "22").unwrap();
+    let told = setup.sync(&[], 3);
+    assert_eq!(told.matches("its path is too long").count(), 1, "{told}");
+    assert_eq!(read(&setup.at(&job).join("x")), "22");
+    // A job with such a file is not removed.
+    fs::remove_dir_all(setup.at(&job)).unwrap();
+    let told = setup.sync(&["--delete", "--max-delete", "100"], 4);
+    assert!(told.contains("has no jobs"), "{told}");
+    write_job(&setup.there, r#"{"a": 2}"#);
+    let told = setup.sync(&["--delete", "--max-delete", "100"], 3);
+    assert!(
+        told.contains("deleted there since the last sync: 1 jobs") && job.exists(),
+        "{told}"
+    );
 }

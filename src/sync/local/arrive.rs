@@ -78,7 +78,9 @@ impl LocalSide {
                 let before = text.before.as_ref().and_then(Entry::modified);
                 let stamp = fsx::stamp_of(&file)?;
                 let not_before = before.filter(|before| *before >= stamp.modified);
-                let modified = text.modified.or(not_before.map(|before| before + 1));
+                let modified = text
+                    .modified
+                    .or(not_before.map(|before| before.saturating_add(1)));
                 Ok(fsx::set_mode_and_time(&file, mode, modified)?)
             })
         };

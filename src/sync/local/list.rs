@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// Deeper directories are not entered.
-const DEPTH_MAX: usize = 200;
+pub(in crate::sync) const DEPTH_MAX: usize = 200;
 
 /// What one job gave.
 #[derive(Default)]
@@ -130,9 +130,15 @@ fn list_dir(above: &Dir, name: &OsStr, id: &JobId, device: u64) -> Option<Found>
         device,
         path: above.path().join(name),
     };
-    let listed = above
-        .open_dir(Path::new(name))
-        .and_then(|dir| walk.dir(&dir, None, 0, &mut found));
+    let listed = above.open_dir(Path::new(name)).and_then(|dir| {
+        if dir.device()? != device {
+            let reason = "not synced: another file system is mounted there";
+            found.problems.push(walk.problem(&walk.path, reason));
+            found.is_out = true;
+            return Ok(());
+        }
+        walk.dir(&dir, None, 0, &mut found)
+    });
     match listed {
         Err(error) if is_absent(&error) && error.path == walk.path => return None,
         Err(error) => {
@@ -192,12 +198,12 @@ impl Walk<'_> {
                 None => RelPath::new(bytes),
                 Some(above) => above.join(bytes),
             };
-            let Ok(path) = path else {
-                let problem =
-                    self.problem(&dir.path().join(&name), "not synced: its path is too long");
-                found.problems.push(problem);
-                found.is_out = true;
-                continue;
+            let path = match path {
+                Ok(path) => path,
+                Err(_) => {
+                    self.hide_long(dir, above, &name, found);
+                    continue;
+                }
             };
             if is_temporary(bytes) {
                 if is_incoming(bytes) {
@@ -212,6 +218,25 @@ impl Walk<'_> {
             self.add(dir, &name, path, found)?;
         }
         Ok(())
+    }
+
+    /// Names a file whose path is too long for us.
+    fn hide_long(&self, dir: &Dir, above: Option<&RelPath>, name: &OsStr, found: &mut Found) {
+        let what = format!(
+            "`{}` is not synced: its path is too long",
+            harmless(name.display())
+        );
+        found
+            .problems
+            .push(self.problem(&dir.path().join(name), &what));
+        let path = match above {
+            Some(above) => [above.as_bytes(), b"/", name.as_bytes()].concat(),
+            None => name.as_bytes().to_vec(),
+        };
+        let path = RelPath::beginning_of(&path);
+        found
+            .hidden
+            .extend(path.map(|path| Place::of_job(*self.id, path)));
     }
 
     fn add(&self, dir: &Dir, name: &OsStr, path: RelPath, found: &mut Found) -> fsx::Result<()> {

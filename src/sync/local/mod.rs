@@ -7,6 +7,7 @@ mod list;
 mod trash;
 
 pub(super) use adopt::{has_arrived, read_file};
+pub(super) use list::DEPTH_MAX;
 
 use super::path::{Place, RelPath};
 use super::side::{

@@ -1,5 +1,6 @@
 //! What `find` tells of another machine's files, which is checked in every respect.
 
+use super::super::local::DEPTH_MAX;
 use super::super::path::{Place, RelPath};
 use super::super::side::Listing;
 use super::super::tree::{Content, Entry, JobTree, is_incoming, is_temporary};
@@ -14,7 +15,10 @@ use std::path::Path;
 const N_FIELDS: usize = 7;
 
 /// No field is longer.
-const FIELD_BYTES_MAX: usize = 1 << 16;
+const FIELD_BYTES_MAX: usize = 1 << 20;
+
+/// No file is larger.
+const SIZE_BYTES_MAX: u64 = i64::MAX as u64;
 
 const SECOND_NS: TimeNs = 1_000_000_000;
 
@@ -95,6 +99,9 @@ impl Record {
                 number,
             });
         }
+        if number > SIZE_BYTES_MAX {
+            return Err(bad(format!("no file has {number} bytes")));
+        }
         let mode = (whole(mode, 8)? & 0o777) as u16;
         let content = match kind {
             b'f' | b'P' => Some(Content::File {
@@ -133,8 +140,8 @@ fn whole(text: &[u8], radix: u32) -> Result<u64, BadList> {
 pub(super) fn time_ns(text: &[u8]) -> Result<TimeNs, BadList> {
     let (is_negative, seconds, fraction) = time_parts(text)?;
     Ok(match is_negative {
-        true => -(seconds + fraction),
-        false => seconds + fraction,
+        true => -seconds.saturating_add(fraction),
+        false => seconds.saturating_add(fraction),
     })
 }
 
@@ -142,8 +149,8 @@ pub(super) fn time_ns(text: &[u8]) -> Result<TimeNs, BadList> {
 fn found_time_ns(text: &[u8]) -> Result<TimeNs, BadList> {
     let (is_negative, seconds, fraction) = time_parts(text)?;
     Ok(match is_negative {
-        true => fraction - seconds,
-        false => seconds + fraction,
+        true => fraction.saturating_sub(seconds),
+        false => seconds.saturating_add(fraction),
     })
 }
 
@@ -170,8 +177,8 @@ fn time_parts(text: &[u8]) -> Result<(bool, TimeNs, TimeNs), BadList> {
             return None;
         }
         let fraction: TimeNs = format!("{fraction:0<9}").get(..9)?.parse().ok()?;
-        let seconds = seconds.parse::<TimeNs>().ok()?.checked_mul(SECOND_NS)?;
-        seconds.checked_add(fraction)?;
+        // As of all times that are too far away, the last that can be told counts.
+        let seconds = seconds.parse::<TimeNs>().ok()?.saturating_mul(SECOND_NS);
         Some((is_negative, seconds, fraction))
     };
     parse().ok_or_else(|| bad(format!("`{}` is no time", shown(text))))
@@ -252,11 +259,19 @@ impl<'a> Lister<'a> {
             }
             return Ok(());
         };
-        let Ok(path) = RelPath::new(path) else {
-            return Err(bad(format!(
-                "`{}` is no name of a file in a job",
-                shown(&record.path)
-            )));
+        let depth = path.split(|b| *b == b'/').count();
+        let path = match RelPath::new(path) {
+            Ok(path) => path,
+            Err(_) if is_too_long(path) => {
+                self.hide_long(id, path);
+                return Ok(());
+            }
+            Err(_) => {
+                return Err(bad(format!(
+                    "`{}` is no name of a file in a job",
+                    shown(&record.path)
+                )));
+            }
         };
         if record.kind == b'!' {
             self.leave_out(id, &format!("`{}` cannot be read", harmless(&path)));
@@ -269,11 +284,16 @@ impl<'a> Lister<'a> {
             return Ok(());
         }
         let is_mount = record.device != self.device;
-        let Some(entry) = record.entry.filter(|_| !is_mount) else {
-            let why = match is_mount {
-                true => "another file system is mounted there",
-                false => "no file, link or directory",
+        let is_deep = depth > DEPTH_MAX && record.kind == b'd';
+        let Some(entry) = record.entry.filter(|_| !is_mount && !is_deep) else {
+            let why = match (is_mount, is_deep) {
+                (true, _) => "another file system is mounted there",
+                (_, true) => "it lies too deep",
+                _ => "no file, link or directory",
             };
+            if depth > DEPTH_MAX + 1 {
+                return Ok(());
+            }
             let what = format!("`{}` is not synced: {why}", harmless(&path));
             self.name(id, &what);
             // Of what cannot be seen nobody can say that it is gone.
@@ -282,6 +302,23 @@ impl<'a> Lister<'a> {
         };
         self.jobs.entry(id).or_default().push((path, entry));
         Ok(())
+    }
+
+    /// Names a file whose path is too long for us, unless what it is in was named.
+    fn hide_long(&mut self, id: JobId, path: &[u8]) {
+        let at = path.iter().rposition(|b| *b == b'/').unwrap_or(0);
+        if at > 0 && RelPath::new(&path[..at]).is_err() {
+            return;
+        }
+        let beginning = &path[..path.len().min(SHOWN_BYTES)];
+        let what = format!(
+            "`{}…` is not synced: its path is too long",
+            shown(beginning)
+        );
+        self.name(id, &what);
+        self.listing
+            .hidden
+            .extend(RelPath::beginning_of(path).map(|path| Place::of_job(id, path)));
     }
 
     fn leave_out(&mut self, id: JobId, why: &str) {
@@ -308,8 +345,13 @@ impl<'a> Lister<'a> {
             line.ends_with("No such file or directory") || line.ends_with("Permission denied")
         };
         let lines = complaint.lines().filter(|line| line.starts_with("find: "));
-        if let Some(line) = lines.clone().find(|line| !is_fine(line)) {
-            return Err(bad(shown(line.as_bytes())));
+        for line in lines.clone().filter(|line| !is_fine(line)) {
+            match complaint_about(line) {
+                About::Job(id) => self.leave_out(id, &harmless(line)),
+                // Something that is mounted there, say.
+                About::Other => {}
+                About::All => return Err(bad(shown(line.as_bytes()))),
+            }
         }
         // A signal ends it with another code than 1, and without a word: then files are missing.
         if code > 1 || (code == 1 && lines.count() == 0) {
@@ -325,6 +367,12 @@ impl<'a> Lister<'a> {
             if self.out.contains(&id) {
                 continue;
             }
+            if let Some(path) = is_below_none(&job) {
+                return Err(bad(format!(
+                    "`{id}/{}` is below what is no directory",
+                    harmless(path)
+                )));
+            }
             match job.get(&statepoint).is_some_and(Entry::is_file) {
                 true => self.listing.tree.jobs.push(job),
                 false => self.leave_out(id, "it has no state point file"),
@@ -334,6 +382,51 @@ impl<'a> Lister<'a> {
         self.listing.problems.sort();
         Ok(self.listing)
     }
+}
+
+/// Of a path that is too long, so much is shown.
+const SHOWN_BYTES: usize = 100;
+
+/// Tells a path that is only too long from one that could lead out of its job.
+fn is_too_long(path: &[u8]) -> bool {
+    let is_part = |part: &[u8]| !part.is_empty() && part != b"." && part != b"..";
+    !path.contains(&0) && path.split(|b| *b == b'/').all(is_part)
+}
+
+/// Returns an entry that is below something that is not there, or no directory.
+fn is_below_none(job: &JobTree) -> Option<&RelPath> {
+    let mut known = None;
+    let mut paths = job.entries.iter().map(|(path, _)| path);
+    paths.find(|path| {
+        let Some(parent) = path.parent() else {
+            return false;
+        };
+        if known.as_ref() == Some(&parent) {
+            return false;
+        }
+        let is_dir = job.get(&parent).is_some_and(Entry::is_dir);
+        known = Some(parent);
+        !is_dir
+    })
+}
+
+/// What find(1) complains of.
+enum About {
+    Job(JobId),
+    /// Nothing that is synced.
+    Other,
+    All,
+}
+
+fn complaint_about(line: &str) -> About {
+    let path = line
+        .strip_prefix("find: '")
+        .or(line.strip_prefix("find: `"));
+    let Some(below) = path.and_then(|path| path.strip_prefix("workspace/")) else {
+        return About::All;
+    };
+    let name = below.split(['/', '\'']).next().unwrap_or_default();
+    name.parse().map_or(About::Other, About::Job)
 }
 
 #[cfg(test)]
@@ -367,6 +460,7 @@ mod tests {
             WORKSPACE,
             ["d", "1", "1.0", "755", "7", &dir, ""],
             ["l", "3", "1.0", "777", "7", &link, "../../x"],
+            ["d", "1", "1.0", "755", "7", &format!("{ID}/a\nb"), ""],
             file(&odd),
             file(&statepoint),
             END,
@@ -378,13 +472,13 @@ mod tests {
             .iter()
             .map(|(path, _)| path.to_string())
             .collect();
-        assert_eq!(names, ["-l", "a\nb/c", "signac_statepoint.json"]);
+        assert_eq!(names, ["-l", "a\nb", "a\nb/c", "signac_statepoint.json"]);
         assert_eq!(
             job.entries[0].1.content,
             Content::Link(b"../../x".as_slice().into())
         );
-        assert_eq!(job.entries[1].1.modified(), Some(1_700_000_000_500_000_000));
-        assert_eq!(job.entries[1].1.mode, 0o640);
+        assert_eq!(job.entries[2].1.modified(), Some(1_700_000_000_500_000_000));
+        assert_eq!(job.entries[2].1.mode, 0o640);
         assert!(listing.has_workspace && listing.problems.is_empty());
     }
 
@@ -405,6 +499,52 @@ mod tests {
     }
 
     #[test]
+    fn a_path_that_is_too_long_is_named() {
+        let (dir, statepoint) = (ID.to_owned(), format!("{ID}/signac_statepoint.json"));
+        let above = "/d".repeat(1530);
+        let long = format!("{ID}{above}/{}", "e".repeat(20));
+        let (inside, below) = (
+            format!("{long}/x"),
+            format!("{long}{}", "/d".repeat(100_000)),
+        );
+        let odd = format!("{ID}/{}", "é".repeat(200));
+        let listing = list(&[
+            WORKSPACE,
+            ["d", "1", "1.0", "755", "7", &dir, ""],
+            ["f", "12", "1.0", "640", "7", &statepoint, ""],
+            ["d", "12", "1.0", "640", "7", &long, ""],
+            ["f", "12", "1.0", "640", "7", &inside, ""],
+            ["f", "12", "1.0", "640", "7", &below, ""],
+            ["f", "12", "1.0", "640", "7", &odd, ""],
+            END,
+        ]);
+        let listing = listing.expect("sound");
+        assert_eq!((listing.tree.jobs.len(), listing.hidden.len()), (1, 2));
+        assert!(listing.problems[0].reason.contains("its path is too long"));
+        let leads_out = format!("{ID}{}/../x", "/d".repeat(100_000));
+        let record = ["f", "12", "1.0", "640", "7", &leads_out, ""];
+        list(&[WORKSPACE, record, END]).expect_err("it leads out");
+    }
+
+    #[test]
+    fn nothing_is_below_a_link() {
+        let below = |kind, link| {
+            let (dir, statepoint) = (ID.to_owned(), format!("{ID}/signac_statepoint.json"));
+            let (a, b) = (format!("{ID}/a"), format!("{ID}/a/b"));
+            list(&[
+                WORKSPACE,
+                ["d", "1", "1.0", "755", "7", &dir, ""],
+                ["f", "12", "1.0", "640", "7", &statepoint, ""],
+                [kind, "1", "1.0", "755", "7", &a, link],
+                ["f", "12", "1.0", "640", "7", &b, ""],
+                END,
+            ])
+        };
+        assert!(below("d", "").is_ok());
+        assert!(below("l", "/etc").is_err() && below("f", "").is_err());
+    }
+
+    #[test]
     fn what_find_never_writes_is_refused() {
         let path = format!("{ID}/x");
         let file = |size, time, mode| ["f", size, time, mode, "7", &path, ""];
@@ -414,6 +554,8 @@ mod tests {
             vec![file("1", "1.0", "644"), END],
             vec![WORKSPACE, file("-1", "1.0", "644"), END],
             vec![WORKSPACE, file("1", "x", "644"), END],
+            vec![WORKSPACE, file("99999999999999999999", "1.0", "644"), END],
+            vec![WORKSPACE, file("18446744073709551615", "1.0", "644"), END],
             vec![WORKSPACE, file("1", "1.0", "9"), END],
             vec![
                 WORKSPACE,
@@ -461,7 +603,22 @@ mod tests {
         };
         assert!(finish("0", "") && finish("1", "find: 'workspace/x': No such file or directory"));
         assert!(!finish("1", "") && !finish("137", "Killed"));
-        assert!(!finish("1", "find: 'workspace/x': Input/output error"));
+        assert!(!finish("1", "find: 'workspace': Input/output error"));
+        assert!(!finish(
+            "1",
+            "find: failed to restore initial working directory"
+        ));
+        assert!(finish(
+            "1",
+            "find: 'workspace/views': Transport endpoint is not connected"
+        ));
+        let mut lister = Lister::new(Path::new("/p"));
+        let text = "W\x004096\x000\x00755\x007\0\0\0E\x001\0\0\0\0\0\0";
+        lister.push(text.as_bytes()).expect("records");
+        let about = format!("find: 'workspace/{ID}/x': Input/output error");
+        let listing = lister.finish(&about).expect("the others are sound");
+        assert_eq!(listing.left_out.len(), 1);
+        assert!(listing.problems[0].reason.contains("Input/output error"));
     }
 
     #[test]
@@ -483,5 +640,10 @@ mod tests {
             assert_eq!(format!("{}0", found_time(ns)), text);
         }
         assert!(time_ns(b"99999999999999999999.0").is_err() && time_ns(b"1.x").is_err());
+        assert_eq!(time_ns(b"9999999999999.5"), Ok(TimeNs::MAX));
+        assert_eq!(
+            found_time_ns(b"-9999999999999.5"),
+            Ok(500_000_000 - TimeNs::MAX)
+        );
     }
 }

@@ -443,7 +443,7 @@ fn state(entry: Option<&Entry>) -> Vec<u8> {
 }
 
 fn seconds(ns: fsx::TimeNs) -> String {
-    let (sign, ns) = if ns < 0 { ("-", -ns) } else { ("", ns) };
+    let (sign, ns) = (if ns < 0 { "-" } else { "" }, ns.unsigned_abs());
     format!("{sign}{}.{:09}", ns / 1_000_000_000, ns % 1_000_000_000)
 }
 

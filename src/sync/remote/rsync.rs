@@ -12,6 +12,10 @@ use uuid::Uuid;
 /// An `rsync` over which nothing comes for so long gives up.
 const TIMEOUT_S: u32 = 300;
 
+/// `rsync` reads a list of names in pieces of so many bytes, and forgets a name of which it has read
+/// three: then it refuses the file, and all others. So one that is longer goes alone.
+const PIECE_BYTES: usize = 2048;
+
 /// Of its complaints, so many are told.
 const COMPLAINTS_MAX: usize = 3;
 
@@ -58,7 +62,27 @@ impl RemoteSide {
     /// Fails if the connection does, or `rsync` is missing. Single files that cannot be copied are
     /// complaints.
     pub(super) fn transfer(&self, transfer: &Transfer<'_>) -> Result<Complaints, SyncError> {
-        if transfer.names.is_empty() {
+        let is_long = |name: &&Vec<u8>| name.len() >= PIECE_BYTES;
+        if transfer.to == Whose::Remote || !transfer.names.iter().any(|name| is_long(&name)) {
+            return self.transfer_at_once(transfer, transfer.names);
+        }
+        let (long, short): (Vec<_>, Vec<_>) = transfer.names.iter().partition(is_long);
+        let short: Vec<_> = short.into_iter().cloned().collect();
+        let mut complaints = self.transfer_at_once(transfer, &short)?;
+        for name in long {
+            let more = self.transfer_at_once(transfer, std::slice::from_ref(name))?;
+            complaints.lines.extend(more.lines);
+            complaints.is_cut |= more.is_cut;
+        }
+        Ok(complaints)
+    }
+
+    fn transfer_at_once(
+        &self,
+        transfer: &Transfer<'_>,
+        names: &[Vec<u8>],
+    ) -> Result<Complaints, SyncError> {
+        if names.is_empty() {
             return Ok(Complaints::default());
         }
         let list = self
@@ -66,7 +90,7 @@ impl RemoteSide {
             .path()
             .join(format!("names-{}", Uuid::new_v4()));
         let mut text = Vec::new();
-        for name in transfer.names {
+        for name in names {
             text.extend_from_slice(name);
             text.push(0);
         }

@@ -57,7 +57,7 @@ pub(super) const CREATE: &str = r#"mkdir -p -- "$1/.signac" && cd -- "$1" || exi
 /// Lists the project. The last record says how `find` ended.
 pub(super) const LIST: &str = concat!(
     r#"cd -- "$1" || exit
-find . -maxdepth 1 -name signac_project_document.json -type f -printf 'P"#,
+find ./signac_project_document.json -maxdepth 0 -type f -printf 'P"#,
     facts!(),
     r#"'
 [ -d workspace ] || { printf 'E\0%s\0\0\0\0\0\0' 0; exit 0; }

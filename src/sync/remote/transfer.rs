@@ -460,13 +460,14 @@ fn ranges<T>(items: &[T], size: impl Fn(&T) -> (usize, u64)) -> Vec<Range<usize>
     let (mut found, mut from, mut files, mut bytes) = (Vec::new(), 0, 0, 0);
     for (at, item) in items.iter().enumerate() {
         let (more_files, more_bytes) = size(item);
-        let is_full = files + more_files > FILES_AT_ONCE || bytes + more_bytes > BYTES_AT_ONCE;
+        let is_full =
+            files + more_files > FILES_AT_ONCE || more_bytes > BYTES_AT_ONCE.saturating_sub(bytes);
         if at > from && is_full {
             found.push(from..at);
             (from, files, bytes) = (at, 0, 0);
         }
         files += more_files;
-        bytes += more_bytes;
+        bytes = bytes.saturating_add(more_bytes);
     }
     if from < items.len() {
         found.push(from..items.len());

@@ -3,5 +3,6 @@
 pub(crate) mod killed;
 mod local;
 pub(crate) mod model;
+mod mounts;
 mod removed;
 mod signac;
