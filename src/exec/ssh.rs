@@ -20,6 +20,9 @@ const PERSIST_S: u32 = 60;
 /// What a remote shell says before our commands is skipped, but not more than that.
 const GREETING_BYTES_MAX: usize = 1 << 20;
 
+/// No answer that is taken whole is longer.
+const OUTPUT_BYTES_MAX: usize = 1 << 28;
+
 /// Messages are at most that long.
 const SHOWN_BYTES_MAX: usize = 600;
 
@@ -277,7 +280,13 @@ impl Connection {
         let mut output = Vec::new();
         let mut answer = self.stream(script, args, write, |bytes| {
             output.extend_from_slice(bytes);
-            Ok(())
+            match output.len() > OUTPUT_BYTES_MAX {
+                true => Err(io::Error::new(
+                    io::ErrorKind::InvalidData,
+                    "its answer does not end",
+                )),
+                false => Ok(()),
+            }
         })?;
         answer.output = output;
         Ok(answer)

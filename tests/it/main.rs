@@ -32,6 +32,7 @@ mod status;
 mod stress;
 mod sync;
 mod sync_guarded;
+mod sync_hostile;
 mod sync_ssh;
 mod template;
 mod tidy;

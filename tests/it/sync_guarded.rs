@@ -14,7 +14,7 @@ const ROOT: &str = "a b c";
 
 impl Setup {
     /// One of which the program here knows.
-    fn known() -> Option<Self> {
+    pub(crate) fn known() -> Option<Self> {
         let mut setup = Self::new()?;
         let there = setup.host.home().join(ROOT);
         fs::rename(&setup.there, &there).unwrap();
@@ -25,7 +25,7 @@ impl Setup {
 
     /// Syncs with an exit code; returns what is said and printed.
     #[track_caller]
-    fn sync(&self, options: &[&str], code: i32) -> String {
+    pub(crate) fn sync(&self, options: &[&str], code: i32) -> String {
         let ran = Ran::of(self.command(&[&["sync", "alpha"], options].concat()));
         assert_eq!(ran.code, Some(code), "{ran:?}");
         format!("{}{}", ran.stderr, ran.stdout)
@@ -101,7 +101,7 @@ fn a_job_in_which_somebody_writes_while_it_is_removed_comes_back() {
     }
 }
 
-fn name(path: &Path) -> &str {
+pub(crate) fn name(path: &Path) -> &str {
     path.file_name().unwrap().to_str().unwrap()
 }
 

@@ -572,8 +572,8 @@ fn two_syncs_with_one_machine_wait_for_each_other() {
     other.lock().unwrap();
 }
 
-/// An `ssh` that runs what it is given on this machine, with a `find` that lies.
-fn lying(setup: &Setup, lie: &str) -> RemoteOptions {
+/// An `ssh` that runs what it is given on this machine, with some programs in front of others.
+pub(crate) fn pretending(setup: &Setup, programs: &[(&str, &str)]) -> RemoteOptions {
     let bin = setup.env.path().join("bin");
     fs::create_dir_all(&bin).unwrap();
     let program = |name: &str, text: &str| {
@@ -583,6 +583,9 @@ fn lying(setup: &Setup, lie: &str) -> RemoteOptions {
         install.args(["-m", "755"]).arg(script).arg(bin.join(name));
         assert!(install.status().unwrap().success());
     };
+    for (name, text) in programs {
+        program(name, text);
+    }
     let bin = bin.display();
     program(
         "ssh",
@@ -590,17 +593,19 @@ fn lying(setup: &Setup, lie: &str) -> RemoteOptions {
             "case \" $* \" in *' -O '*) exit 255;; esac\ncd\nPATH={bin}:$PATH exec bash -c \"${{@: -1}}\""
         ),
     );
-    program(
-        "find",
-        &format!(
-            "case \"$*\" in --version) echo GNU;; *-mindepth*) printf '{lie}';; *) exec /usr/bin/find \"$@\";; esac"
-        ),
-    );
     RemoteOptions {
         ssh: vec![format!("{bin}/ssh").into()],
         path: setup.there.to_str().unwrap().into(),
         ..setup.options()
     }
+}
+
+/// One with a `find` that lies: what it says of the files is what a command prints.
+pub(crate) fn lying(setup: &Setup, command: &str) -> RemoteOptions {
+    let find = format!(
+        "case \"$*\" in --version) echo GNU;; *-mindepth*) {command};; *) exec /usr/bin/find \"$@\";; esac"
+    );
+    pretending(setup, &[("find", &find)])
 }
 
 #[test]
@@ -614,7 +619,7 @@ fn names_that_lead_out_are_not_believed() {
         "/etc/x".to_owned(),
         format!("{id}/"),
     ] {
-        let lie = format!("f\\0001\\0001.0\\000644\\0001\\000{name}\\000\\000");
+        let lie = format!("printf 'f\\0001\\0001.0\\000644\\0001\\000{name}\\000\\000'");
         let remote = RemoteSide::open(lying(&setup, &lie)).unwrap();
         let error = remote.list(&Silent).unwrap_err().to_string();
         assert!(
@@ -623,7 +628,7 @@ fn names_that_lead_out_are_not_believed() {
         );
     }
     // A connection that ends in the middle is not a shorter list.
-    let remote = RemoteSide::open(lying(&setup, &format!("d\\0001\\000{id}"))).unwrap();
+    let remote = RemoteSide::open(lying(&setup, &format!("printf 'd\\0001\\000{id}'"))).unwrap();
     remote.list(&Silent).unwrap_err();
 }
 
