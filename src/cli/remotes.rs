@@ -2,7 +2,7 @@
 
 use super::context::Context;
 use super::error::CliError;
-use crate::config::RemoteConfig;
+use crate::config::{RemoteConfig, bandwidth_bytes};
 use crate::fsx::{self, Durability, Lock};
 use crate::statepoint::JobId;
 use crate::sync::{Address, LocalSide, Memory, Peer, RemoteOptions, RemoteSide, SyncError};
@@ -178,6 +178,20 @@ impl Remote {
             runtime_dir: context.connection_dir(),
             can_ask: File::open("/dev/tty").is_ok(),
         })
+    }
+
+    /// Has another bandwidth than that of the settings, if one is given; `0` is any.
+    pub(super) fn limited(mut self, bandwidth: Option<&str>) -> Self {
+        if let Some(bandwidth) = bandwidth {
+            self.config.bandwidth = Some(bandwidth.to_owned());
+        }
+        self
+    }
+
+    /// Returns the bytes that may be moved in a second; `None` is any number.
+    pub(super) fn rate_bytes(&self) -> Option<f64> {
+        let bandwidth = self.config.bandwidth.as_deref()?;
+        bandwidth_bytes(bandwidth).ok().filter(|bytes| *bytes > 0.0)
     }
 
     /// Returns when the last sync with it was done; `None` if there was none.

@@ -14,7 +14,7 @@ pub use operations::{
 };
 pub use project::{LeafStyle, PROJECT_FILE, ProjectConfig, ViewConfig};
 pub use quantity::{Wrong, memory_bytes, number, walltime_s};
-pub use remotes::RemoteConfig;
+pub use remotes::{RemoteConfig, bandwidth_bytes};
 pub use signac::{SCHEMA_VERSION, schema_version};
 
 use crate::fsx::FsError;

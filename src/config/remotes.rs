@@ -1,5 +1,6 @@
 //! Other copies of the project.
 
+use super::quantity::Wrong;
 use super::source::{
     Fault, Item, Key, Read, Source, flag, in_order, string, strings, table, unknown,
 };
@@ -63,16 +64,36 @@ fn patterns(item: &Item<'_>) -> Read<Vec<String>> {
 /// Reads a number of bytes with a unit of `rsync`'s.
 fn bandwidth(item: &Item<'_>) -> Read<String> {
     let text = string("bandwidth", item)?;
-    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
-    let is_number = digits.parse::<f64>().is_ok_and(|number| number > 0.0);
-    let units = ["", "k", "m", "g", "K", "M", "G"];
-    match is_number && units.contains(&&text[digits.len()..]) {
-        true => Ok(text.to_owned()),
-        false => {
+    match bandwidth_bytes(text) {
+        Ok(bytes) if bytes > 0.0 => Ok(text.to_owned()),
+        _ => {
             let message = format!("`{text}` is no bandwidth");
-            let hint = "`10m` is 10 MiB a second; there are `k`, `m` and `g`";
-            Err(Fault::new(item.span(), message).with_hint(hint.to_owned()))
+            Err(Fault::new(item.span(), message).with_hint(BANDWIDTH_HINT.to_owned()))
         }
+    }
+}
+
+const BANDWIDTH_HINT: &str = "`10m` is 10 MiB a second; there are `k`, `m` and `g`";
+
+/// Reads a bandwidth in the words of `rsync`, in bytes a second; without a unit it is in KiB.
+///
+/// # Errors
+///
+/// Returns what is wrong, and what would be right.
+pub fn bandwidth_bytes(text: &str) -> Result<f64, Wrong> {
+    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let unit_bytes = match &text[digits.len()..] {
+        "" | "k" | "K" => 1024.0,
+        "m" | "M" => 1024.0 * 1024.0,
+        "g" | "G" => 1024.0 * 1024.0 * 1024.0,
+        _ => f64::NAN,
+    };
+    let bytes = digits
+        .parse::<f64>()
+        .map_or(f64::NAN, |number| number * unit_bytes);
+    match bytes.is_finite() && bytes >= 0.0 && !digits.starts_with('+') {
+        true => Ok(bytes),
+        false => Err(Wrong("is no bandwidth", BANDWIDTH_HINT)),
     }
 }
 

@@ -5,13 +5,16 @@ use std::ffi::OsStr;
 use std::io::{self, Read};
 use std::path::Path;
 use std::process::{Child, ChildStderr, Command, Stdio};
-use std::sync::mpsc::{Receiver, sync_channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::time::Duration;
 
 /// Of what a program says on its error output, so much is kept.
 const COMPLAINT_BYTES_MAX: usize = 1 << 20;
 
 const CHUNK_BYTES: usize = 1 << 16;
+
+/// How often it is asked whether a program may go on.
+const CUT_PAUSE: Duration = Duration::from_millis(100);
 
 /// How long the error output is waited for after the end.
 const COMPLAINT_LIMIT: Duration = Duration::from_secs(2);
@@ -28,11 +31,12 @@ exit "$code""#;
 
 /// Runs a program without input to its end, and hands on what it prints piece by piece. Returns its
 /// exit code, `None` if a signal ended it, and what it said on its error output. Should we end
-/// before it, it is ended, too.
+/// before it, it is ended, too, and so it is once `is_cut` says so.
 pub fn stream(
     program: &Path,
     args: &[&OsStr],
     mut take: impl FnMut(&[u8]),
+    is_cut: impl Fn() -> bool,
 ) -> Result<(Option<i32>, String), ExecError> {
     let mut command = Command::new("sh");
     command.args(["-c", LIFELINE, "sh"]).arg(program).args(args);
@@ -41,10 +45,18 @@ pub fn stream(
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
     let mut child = spawn(command, program)?;
-    let _lifeline = child.stdin.take();
+    let mut lifeline = child.stdin.take();
     let complaint = listen(child.stderr.take());
-    for chunk in chunks_of(&mut child).iter().flatten() {
-        take(&chunk);
+    let chunks = chunks_of(&mut child);
+    loop {
+        match chunks.recv_timeout(CUT_PAUSE) {
+            Ok(Ok(chunk)) => take(&chunk),
+            Ok(Err(_)) | Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => break,
+        }
+        if lifeline.is_some() && is_cut() {
+            lifeline = None;
+        }
     }
     let status = child.wait().map_err(|cause| ExecError::Start {
         program: program.to_owned(),
@@ -115,12 +127,14 @@ mod tests {
     fn output_comes_and_ends() {
         let mut output = Vec::new();
         let args = ["-c", "echo a; echo b >&2; exit 24"].map(OsStr::new);
-        let ran = stream(Path::new("sh"), &args, |chunk| {
-            output.extend_from_slice(chunk);
-        });
+        let take = |chunk: &[u8]| output.extend_from_slice(chunk);
+        let ran = stream(Path::new("sh"), &args, take, || false);
         assert_eq!(ran.expect("it runs"), (Some(24), "b\n".to_owned()));
         assert_eq!(output, b"a\n");
-        let missing = stream(Path::new("/no/such/program"), &[], |_| {});
+        let missing = stream(Path::new("/no/such/program"), &[], |_| {}, || false);
         assert!(matches!(missing, Err(ExecError::Start { .. })));
+        let args = ["-c", "exec sleep 600"].map(OsStr::new);
+        let cut = stream(Path::new("sh"), &args, |_| {}, || true);
+        assert_eq!(cut.expect("it runs"), (None, String::new()));
     }
 }

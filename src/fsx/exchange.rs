@@ -16,6 +16,9 @@ const SMALL_BYTES: u64 = 128 << 10;
 /// The blocks that `stat` counts.
 const STAT_BLOCK_BYTES: u64 = 512;
 
+/// So much of a file is copied before somebody is told.
+const PART_BYTES: u64 = 2 << 20;
+
 impl Dir {
     /// Opens the directory that holds a path below this one; links on the way are refused.
     /// Returns it with the last part of the path; `None` is this one.
@@ -132,7 +135,7 @@ impl Dir {
                 .open_file(Path::new(name))
                 .map_err(|error| error.cause)?;
             let copy = to.create_file(to_name).map_err(|error| error.cause)?;
-            copy_content(&from, &copy, stat.st_size as u64)?;
+            copy_content(&from, &copy, stat.st_size as u64, &mut |_| Ok(()))?;
             let modified = (stat.st_mtime, stat.st_mtime_nsec as i64);
             set_attributes(&copy, (stat.st_mode & 0o777) as u16, modified)
         };
@@ -149,40 +152,80 @@ impl Dir {
 }
 
 /// Copies the content of a regular file to an empty one: by reference where the file system can,
-/// and holes as holes.
+/// and holes as holes. Calls `copied` for each part.
 ///
 /// # Errors
 ///
-/// Fails if reading or writing does, as when the disk is full.
-pub fn copy_content(from: &File, to: &File, size_bytes: u64) -> io::Result<()> {
+/// Fails if reading or writing does, as when the disk is full, or if `copied` does.
+pub fn copy_content(
+    from: &File,
+    to: &File,
+    size_bytes: u64,
+    copied: &mut Copied<'_>,
+) -> io::Result<()> {
     if size_bytes <= SMALL_BYTES {
         let mut bytes = Vec::with_capacity(size_bytes as usize + 1);
         (&mut &*from).read_to_end(&mut bytes)?;
-        return (&mut &*to).write_all(&bytes);
+        (&mut &*to).write_all(&bytes)?;
+        return copied(Part::Moved(bytes.len() as u64));
     }
     if rustix::fs::ioctl_ficlone(to, from).is_ok() {
-        return Ok(());
+        return copied(Part::Shared(size_bytes));
     }
     let stat = rustix::fs::fstat(from)?;
     if (stat.st_blocks as u64).saturating_mul(STAT_BLOCK_BYTES) < size_bytes {
-        return copy_parts(from, to, stat.st_size as u64);
+        return copy_parts(from, to, stat.st_size as u64, copied);
     }
-    io::copy(&mut &*from, &mut &*to).map(drop)
+    copy_part(from, to, u64::MAX, copied)
+}
+
+/// A part of a file that has been copied, in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// Its bytes were read and written.
+    Moved(u64),
+    /// No bytes were moved: it is a hole, or both files share it.
+    Shared(u64),
+}
+
+/// Is told of each part of a file that was copied; an error ends the copying.
+pub type Copied<'a> = dyn FnMut(Part) -> io::Result<()> + 'a;
+
+/// Copies from where the files are to the end, or at most so many bytes.
+fn copy_part(
+    from: &File,
+    to: &File,
+    mut size_bytes: u64,
+    copied: &mut Copied<'_>,
+) -> io::Result<()> {
+    while size_bytes > 0 {
+        let n = io::copy(&mut from.take(size_bytes.min(PART_BYTES)), &mut &*to)?;
+        if n == 0 {
+            return Ok(());
+        }
+        size_bytes -= n;
+        copied(Part::Moved(n))?;
+    }
+    Ok(())
 }
 
 /// Copies what is between the holes.
-fn copy_parts(from: &File, to: &File, size_bytes: u64) -> io::Result<()> {
+fn copy_parts(from: &File, to: &File, size_bytes: u64, copied: &mut Copied<'_>) -> io::Result<()> {
     let mut at = 0;
     while at < size_bytes {
         let begin = match rustix::fs::seek(from, SeekFrom::Data(at)) {
             // The rest is a hole.
-            Err(Errno::NXIO) => break,
+            Err(Errno::NXIO) => {
+                copied(Part::Shared(size_bytes - at))?;
+                break;
+            }
             found => found?,
         };
         let end = rustix::fs::seek(from, SeekFrom::Hole(begin))?;
         rustix::fs::seek(from, SeekFrom::Start(begin))?;
         rustix::fs::seek(to, SeekFrom::Start(begin))?;
-        io::copy(&mut from.take(end - begin), &mut &*to)?;
+        copied(Part::Shared(begin - at))?;
+        copy_part(from, to, end - begin, copied)?;
         at = end;
     }
     to.set_len(size_bytes)

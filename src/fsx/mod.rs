@@ -8,7 +8,7 @@ mod exchange;
 
 pub use append::{append, read_from, write_private};
 pub use dir::{Details, Dir, DirEntry, EntryKind, EntryType, is_temporary_link};
-pub use exchange::{copy_content, is_taken, set_mode_and_time, stamp_of, usual_mode};
+pub use exchange::{Copied, Part, copy_content, is_taken, set_mode_and_time, stamp_of, usual_mode};
 pub use rustix::fs::FileType;
 use rustix::fs::OFlags;
 use rustix::io::Errno;

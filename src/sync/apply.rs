@@ -1,6 +1,7 @@
 //! Doing what was planned.
 
 use super::local::LocalSide;
+use super::pace::STOPPED;
 use super::path::Place;
 use super::plan::{NewFile, NewJob, Plan, TextMerge};
 use super::side::{
@@ -11,6 +12,7 @@ use super::tree::{Entry, Tree};
 use crate::report::{Event, Observer, Problem};
 use crate::statepoint::JobId;
 use crate::workspace::DOCUMENT_FILE;
+use serde::Serialize;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 use uuid::Uuid;
@@ -22,6 +24,17 @@ pub struct Applied {
     pub plan: Plan,
     /// What was not done, and why.
     pub failures: Vec<Problem>,
+    /// What was not done because the time was over.
+    pub left: Left,
+}
+
+/// What is left for the next sync.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Left {
+    /// Files, documents and deletions.
+    pub files: usize,
+    /// The bytes of files and jobs.
+    pub bytes: u64,
 }
 
 /// Both sides, and who listens.
@@ -64,11 +77,12 @@ pub(super) fn apply(
     }
     .all(&plan, &tree_removals);
     // What a sync that was cut off has brought so far is for the next one.
-    if done.is_ok() && !plan.is_empty() {
+    if done.is_ok() && !plan.is_empty() && !run.pace.is_over() {
         sides.local.settle(run);
         sides.peer.settle(run);
     }
     sides.observer.event(Event::Finished);
+    let left = notes.left();
     let (updates, failures) = notes.into_parts();
     let known = std::mem::take(&mut plan.updates).into_iter();
     base.update(known.chain(updates).collect());
@@ -78,7 +92,11 @@ pub(super) fn apply(
         }
         memory.save(&base)?;
     }
-    done.map(|()| Applied { plan, failures })
+    done.map(|()| Applied {
+        plan,
+        failures,
+        left,
+    })
 }
 
 /// Leaves a new number on the other side, which must be there before it is remembered. Where nothing
@@ -117,6 +135,7 @@ struct Notes<'a> {
     failures: Mutex<Vec<Problem>>,
     n_done: AtomicUsize,
     total: usize,
+    left: Mutex<Left>,
     observer: &'a dyn Observer,
 }
 
@@ -134,6 +153,7 @@ impl<'a> Notes<'a> {
             failures: Mutex::default(),
             n_done: AtomicUsize::new(0),
             total,
+            left: Mutex::default(),
             observer,
         }
     }
@@ -152,6 +172,17 @@ impl<'a> Notes<'a> {
         let done = self.n_done.fetch_add(n, Ordering::Relaxed) + n;
         let (what, total) = ("syncing files", self.total);
         self.observer.event(Event::Progress { what, done, total });
+    }
+
+    /// Something is left for the next sync.
+    fn leave(&self, files: usize, bytes: u64) {
+        let mut left = self.left.lock().unwrap_or_else(PoisonError::into_inner);
+        left.files += files;
+        left.bytes += bytes;
+    }
+
+    fn left(&self) -> Left {
+        *self.left.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn note(&self, updates: Vec<Update>) {
@@ -209,8 +240,17 @@ impl Work<'_> {
         Ok(())
     }
 
+    /// Tells whether nothing new may begin; then so many things are left for the next sync.
+    fn is_over(&self, n: usize) -> bool {
+        let is_over = self.run.pace.is_over();
+        if is_over {
+            self.notes.leave(n, 0);
+        }
+        is_over
+    }
+
     fn renames(&self, plan: &Plan) -> Result<(), SyncError> {
-        if plan.renames.is_empty() {
+        if plan.renames.is_empty() || self.is_over(0) {
             return Ok(());
         }
         let renames = plan.renames.iter();
@@ -228,7 +268,7 @@ impl Work<'_> {
     fn remove(&self, whose: Whose, removals: &[(Whose, Removal)]) -> Result<(), SyncError> {
         let of_side = removals.iter().filter(|(side, _)| *side == whose);
         let removals: Vec<_> = of_side.map(|(_, removal)| removal.clone()).collect();
-        if removals.is_empty() {
+        if removals.is_empty() || self.is_over(removals.len()) {
             return Ok(());
         }
         let done = |at: usize, outcome: Outcome| {
@@ -255,7 +295,7 @@ impl Work<'_> {
             .filter(|((side, _), _)| *side == whose)
             .map(|((_, job), places)| (job.clone(), places))
             .unzip();
-        if jobs.is_empty() {
+        if jobs.is_empty() || self.is_over(jobs.len()) {
             return Ok(());
         }
         let done = |at: usize, outcome: Outcome| {
@@ -280,7 +320,11 @@ impl Work<'_> {
         let copies: Vec<JobCopy> = jobs.iter().map(|job| job.copy.clone()).collect();
         let done = |at: usize, arrived: Result<Vec<Entry>, String>| {
             let job = jobs[at];
-            self.notes.advance(job.copy.entries.len());
+            let n_files = job.copy.entries.len();
+            if is_stopped(&arrived) {
+                return self.notes.leave(n_files, job.copy.size_bytes());
+            }
+            self.notes.advance(n_files);
             match arrived {
                 Ok(arrived) => self.notes.note(job.updates(arrived)),
                 Err(reason) => self.notes.fail_with(job_problem(&job.copy.id, reason)),
@@ -298,6 +342,9 @@ impl Work<'_> {
         let copies: Vec<FileCopy> = files.iter().map(|file| file.copy.clone()).collect();
         let done = |at: usize, outcome: Outcome| {
             let copy = &copies[at];
+            if is_stopped(&outcome) {
+                return self.notes.leave(1, copy.source.size_bytes());
+            }
             self.notes.advance(1);
             match outcome {
                 Ok(Some(arrived)) => {
@@ -313,6 +360,9 @@ impl Work<'_> {
     }
 
     fn texts(&self, merges: &[TextMerge]) -> Result<(), SyncError> {
+        if self.is_over(merges.len()) {
+            return Ok(());
+        }
         // What each side has then; an error is one of both.
         let outcomes: Vec<Mutex<Result<Sided, ()>>> = merges
             .iter()
@@ -359,6 +409,10 @@ impl Work<'_> {
         }
         Ok(())
     }
+}
+
+fn is_stopped<T>(outcome: &Result<T, String>) -> bool {
+    outcome.as_ref().is_err_and(|reason| reason == STOPPED)
 }
 
 /// What is here and there.

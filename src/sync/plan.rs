@@ -143,6 +143,13 @@ impl Plan {
             && self.job_removals.is_empty()
     }
 
+    /// Returns the bytes of all files that are copied, those of jobs included.
+    pub fn copied_bytes(&self) -> u64 {
+        let jobs = self.jobs.iter().map(|job| job.copy.size_bytes());
+        let files = self.files.iter().map(|file| file.copy.source.size_bytes());
+        jobs.chain(files).sum()
+    }
+
     /// Returns how much is to be done, on one side.
     pub fn totals(&self, side: Whose) -> Totals {
         let mut totals = Totals::default();
@@ -320,7 +327,7 @@ impl fmt::Display for Line {
             write!(f, ": {}", harmless(key))?;
         }
         if let Some(files) = self.files {
-            write!(f, " {files} files")?;
+            write!(f, " {files} file{}", if files == 1 { "" } else { "s" })?;
         }
         if self.bytes > 0 {
             write!(f, " {}", Bytes(self.bytes))?;

@@ -197,7 +197,10 @@ impl Session<'_> {
                     true => "has no jobs",
                     false => "has no workspace",
                 };
-                let n = base.jobs.len();
+                let n = match base.jobs.len() {
+                    1 => "a job".to_owned(),
+                    n => format!("{n} jobs"),
+                };
                 return Err(SyncError::Refused {
                     message: format!("`{name}` {what}, but had {n} when it was last synced"),
                     hint: match is_nothing_left {

@@ -1,6 +1,7 @@
 //! What must be possible with a data space, wherever it is.
 
 use super::local::LocalSide;
+use super::pace::Pace;
 use super::path::{Place, RelPath};
 use super::state::Stamp;
 use super::tree::{Entry, JobTree, Tree};
@@ -123,6 +124,8 @@ pub struct Run {
     pub now: TimeNs,
     /// Files are taken as they are, though somebody is just writing them.
     pub takes_growing: bool,
+    /// How fast it may be, and how long. What is not done for that is [`STOPPED`](super::STOPPED).
+    pub pace: Pace,
 }
 
 /// A small file to be written.

@@ -5,10 +5,12 @@
 mod grid;
 mod progress;
 mod table;
+mod transfer;
 
 pub use grid::{Cell, Grid, Tone, cut_middle};
 pub use progress::ProgressObserver;
 pub use table::Table;
+pub use transfer::TransferBar;
 
 use crate::report::harmless;
 use std::fmt::Display;
@@ -33,6 +35,7 @@ pub struct Term {
     talk: Mutex<Box<dyn Write + Send>>,
     quiet: bool,
     progress: bool,
+    progress_lines: bool,
     coloured: bool,
 }
 
@@ -63,6 +66,7 @@ impl Term {
             talk: Mutex::new(Box::new(anstream::AutoStream::new(io::stderr(), choice))),
             quiet,
             progress: progress && !quiet && io::stderr().is_terminal(),
+            progress_lines: progress && !quiet && !io::stderr().is_terminal(),
             coloured: match colour {
                 Colour::Auto => {
                     anstream::AutoStream::choice(&io::stdout()) != anstream::ColorChoice::Never
@@ -131,6 +135,21 @@ impl Term {
     /// Returns an observer that draws a bar, or nothing where none is wanted.
     pub fn progress(&self) -> ProgressObserver {
         ProgressObserver::new(self.progress)
+    }
+
+    /// Tells whether bars are wanted, and can be drawn.
+    pub fn has_bars(&self) -> bool {
+        self.progress
+    }
+
+    /// Tells whether lines say now and then how far something is, where no bars can be drawn.
+    pub fn has_progress_lines(&self) -> bool {
+        self.progress_lines
+    }
+
+    /// Draws a bar under a name. Only where there are bars, see [`Self::has_bars`].
+    pub fn transfer_bar(&self, name: &str) -> TransferBar {
+        TransferBar::new(name)
     }
 
     fn talk(&self, text: std::fmt::Arguments<'_>) {

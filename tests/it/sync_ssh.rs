@@ -14,8 +14,8 @@ use std::sync::Mutex;
 use std::time::Duration;
 use sweepfs::report::Silent;
 use sweepfs::sync::{
-    Entry, FileCopy, FoundText, JobCopy, LocalSide, NewText, Peer, Place, RelPath, RemoteOptions,
-    RemoteSide, Removal, Run, Side, Stamp, SyncError, Tree, Whose,
+    Entry, FileCopy, FoundText, JobCopy, LocalSide, NewText, Pace, Peer, Place, RelPath,
+    RemoteOptions, RemoteSide, Removal, Run, Side, Stamp, SyncError, Tree, Whose,
 };
 use sweepfs::workspace::Project;
 
@@ -71,6 +71,7 @@ pub(crate) fn a_run() -> Run {
         id: "test-1".into(),
         now: 0,
         takes_growing: false,
+        pace: Pace::default(),
     }
 }
 
@@ -977,4 +978,37 @@ fn what_runs_on_another_machine_is_shown_and_waited_for() {
     let json: serde_json::Value =
         serde_json::from_str(sweep.run(&["status", "--json"]).success()).unwrap();
     assert_eq!(json["operations"][0]["states"]["completed"], 3);
+}
+
+#[test]
+fn a_file_that_there_is_no_time_for_goes_on_with_the_next_sync() {
+    let Some(mut setup) = Setup::new() else {
+        return;
+    };
+    setup.there = setup.host.home().join("a b c");
+    fs::rename(setup.host.home().join(ROOT), &setup.there).unwrap();
+    setup.configure();
+    let mut random = Random(7);
+    let bytes: Vec<u8> = (0..4 << 20).map(|_| random.below(256) as u8).collect();
+    let (from, to) = (&setup.there, &setup.here);
+    fs::write(write_job(from, r#"{"a": 1}"#).join("large"), &bytes).unwrap();
+    let stop = ["sync", "--bwlimit", "1m", "--stop-after", "2s"];
+    let stopped = Ran::of(setup.command(&stop));
+    let told = stopped.failure(3);
+    let left = "stopped after 2 s; left for the next sync: 2 files, 4.2 MB";
+    assert!(told.contains(left), "{told}");
+    let jobs = |root: &Path| fs::read_dir(root.join("workspace")).unwrap().count();
+    let arriving = contents(&to.join("workspace/.sweepfs-arriving"));
+    assert!(
+        arriving.keys().any(|name| name.ends_with(b"/large")),
+        "{:?}",
+        arriving.keys()
+    );
+    Ran::of(setup.command(&["sync"])).success();
+    assert_eq!(jobs(to), 1);
+    assert_eq!(
+        contents(&to.join("workspace")),
+        contents(&from.join("workspace"))
+    );
+    assert!(setup.helpers().is_empty());
 }

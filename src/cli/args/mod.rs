@@ -13,7 +13,7 @@ pub(super) use queue::{
     BatchSelectionArgs, BatchState, CancelArgs, HoldArgs, QueueArgs, ReleaseArgs,
 };
 pub(super) use remote::{RemoteAddArgs, RemoteArgs, RemoteCommand};
-pub(super) use sync::{PreferChoice, StrategyChoice, SyncArgs};
+pub(super) use sync::{LimitArgs, PreferChoice, StrategyChoice, SyncArgs};
 pub(super) use workflow::{
     BatchArgs, ClusterArgs, ClusterCommand, ExecArgs, ExplainArgs, LogArgs, NextArgs, Order,
     RunArgs, StatusArgs, SubmitArgs, WorkflowArgs, WorkflowCommand, WorkflowForgetArgs,

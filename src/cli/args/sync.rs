@@ -1,9 +1,11 @@
 //! `sweepfs sync`
 
+use crate::cli::duration::parse_duration;
 use crate::cli::selection::SelectionArgs;
-use crate::config::memory_bytes;
+use crate::config::{bandwidth_bytes, memory_bytes};
 use clap::{Args as ClapArgs, ValueEnum};
 use glob::Pattern;
+use std::time::Duration;
 
 const CONFLICTS: &str = "Conflicts and deletions";
 const FILES: &str = "Selecting files";
@@ -52,6 +54,8 @@ pub(in crate::cli) struct SyncArgs {
     #[arg(long)]
     pub(in crate::cli) running: bool,
     #[command(flatten)]
+    pub(in crate::cli) limits: LimitArgs,
+    #[command(flatten)]
     pub(in crate::cli) conflicts: ConflictArgs,
     #[command(flatten)]
     pub(in crate::cli) selection: SelectionArgs,
@@ -59,6 +63,17 @@ pub(in crate::cli) struct SyncArgs {
     pub(in crate::cli) files: FileArgs,
     #[command(flatten)]
     pub(in crate::cli) signac: SignacArgs,
+}
+
+/// How fast, and how long.
+#[derive(Debug, ClapArgs)]
+pub(in crate::cli) struct LimitArgs {
+    /// Move at most so much a second: `10m` is 10 MiB, `0` lifts the limit of the settings.
+    #[arg(long, value_name = "RATE", value_parser = rate)]
+    pub(in crate::cli) bwlimit: Option<String>,
+    /// Begin nothing new after that time, such as `90s`, `30m` or `2h`; the next sync goes on.
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
+    pub(in crate::cli) stop_after: Option<Duration>,
 }
 
 /// What is done with what both sides have changed, and with what one has deleted.
@@ -211,6 +226,14 @@ fn percent(text: &str) -> Result<f64, String> {
         .ok()
         .filter(|percent| (0.0..=100.0).contains(percent));
     percent.ok_or_else(|| format!("`{text}` is no percentage such as `25%`"))
+}
+
+fn rate(text: &str) -> Result<String, String> {
+    let is_right = bandwidth_bytes(text);
+    is_right.map_or_else(
+        |wrong| Err(format!("it {}; {}", wrong.0, wrong.1)),
+        |_| Ok(text.to_owned()),
+    )
 }
 
 fn pattern(text: &str) -> Result<Pattern, String> {

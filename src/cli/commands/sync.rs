@@ -1,5 +1,7 @@
 //! `sweepfs sync`
 
+mod pacing;
+
 use crate::cli::args::{PreferChoice, StrategyChoice, SyncArgs};
 use crate::cli::context::{Context, now};
 use crate::cli::error::{CliError, Exit};
@@ -11,14 +13,15 @@ use crate::pyjson::Object;
 use crate::report::{Event, Observer, harmless};
 use crate::statepoint::{JobId, StatePoint};
 use crate::sync::{
-    Applied, Bytes, Deleted, Direction, FileFilter, KeyRule, LocalSide, Memory, Options, Plan,
-    Prefer, Prepared, Run, Session, Totals, Wanted, Whose, key_pattern,
+    Applied, Bytes, Deleted, Direction, FileFilter, KeyRule, Left, LocalSide, Memory, Options,
+    Pace, Plan, Prefer, Prepared, Run, Session, Totals, Wanted, Whose, key_pattern,
 };
 use crate::term::{ProgressObserver, Term};
 use glob::Pattern;
+use pacing::{Limits, Pacing, brief};
 use regex::Regex;
 use serde::Serialize;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// Of conflicts and problems, at most so many are named.
 const SHOWN_MAX: usize = 20;
@@ -44,15 +47,19 @@ pub(in crate::cli) fn run(context: &Context<'_>, args: &SyncArgs) -> Result<Exit
         _ => vec![args.remotes.first().map(String::as_str)],
     };
     let _lock = if args.dry_run { None } else { local.lock()? };
+    let limits = Limits::new(&args.limits);
     let mut exit = Exit::Done;
     for word in &remotes {
         let remote = Remote::find(context, project.root(), &config.remotes, *word)?;
+        let remote = remote.limited(args.limits.bwlimit.as_deref());
         let one = One {
             context,
             args,
             local: &local,
             options: options(args, &remote)?,
             name: remote.name.clone(),
+            limits,
+            rate_bytes: remote.rate_bytes(),
         };
         let synced = remote
             .open(context, &local, !args.dry_run)
@@ -93,6 +100,7 @@ fn as_signac_does(context: &Context<'_>, args: &SyncArgs) -> Result<Exit, CliErr
     };
     let root = destination.workspace().project_root().to_owned();
     let remote = Remote::find(context, &root, &Default::default(), Some(source))?;
+    let remote = remote.limited(args.limits.bwlimit.as_deref());
     let _lock = if args.dry_run {
         None
     } else {
@@ -105,6 +113,8 @@ fn as_signac_does(context: &Context<'_>, args: &SyncArgs) -> Result<Exit, CliErr
         local: &destination,
         options: signac_options(args)?,
         name: remote.name.clone(),
+        limits: Limits::new(&args.limits),
+        rate_bytes: remote.rate_bytes(),
     };
     one.sync(&opened, None)
 }
@@ -199,6 +209,8 @@ struct One<'a> {
     local: &'a LocalSide,
     options: Options,
     name: String,
+    limits: Limits,
+    rate_bytes: Option<f64>,
 }
 
 /// Draws a bar for each step after the other.
@@ -227,6 +239,7 @@ struct Report<'a> {
     to_remote: Totals,
     deleted_here: Deleted,
     deleted_there: Deleted,
+    left: Left,
     running: Vec<String>,
     problems: Vec<String>,
 }
@@ -241,7 +254,7 @@ impl One<'_> {
         let matches = |id: &JobId, statepoint: &StatePoint, document: &Object| {
             is_named(&names, id) && filter.expr().matches(statepoint.object(), document)
         };
-        let session = Session {
+        let mut session = Session {
             local: self.local,
             peer: &*opened.peer,
             memory,
@@ -265,6 +278,8 @@ impl One<'_> {
             let lines = prepared.plan.lines();
             lines.iter().for_each(|line| self.context.term.note(line));
         }
+        let total = prepared.plan.copied_bytes();
+        let pacing = Arc::new(Pacing::new(self.limits, self.rate_bytes, total));
         let run = Run {
             id: format!(
                 "{}-{}",
@@ -273,8 +288,11 @@ impl One<'_> {
             ),
             now: now(),
             takes_growing: self.options.takes_running && memory.is_some(),
+            pace: Pace::by(pacing.clone()),
         };
-        let applied = session.apply(prepared, &run)?;
+        session.observer = &*pacing;
+        let apply = || session.apply(prepared, &run);
+        let applied = pacing.shown(self.context.term, &self.name, apply)?;
         self.tell(&applied)
     }
 
@@ -322,6 +340,7 @@ impl One<'_> {
             to_remote: plan.totals(Whose::Remote),
             deleted_here: plan.deleted_here,
             deleted_there: plan.deleted_there,
+            left: Left::default(),
             running: plan.running.iter().map(ToString::to_string).collect(),
             problems: plan.problems.iter().map(ToString::to_string).collect(),
         }
@@ -351,6 +370,7 @@ impl One<'_> {
         report
             .problems
             .extend(failures.clone().map(ToString::to_string));
+        report.left = applied.left;
         if self.args.json {
             term.line(json(&report)?)?;
         } else {
@@ -384,7 +404,9 @@ impl One<'_> {
             more(self.context, plan.conflicts.len(), "conflicts");
         }
         self.tell_rest(plan, self.args.json);
-        Ok(outcome(plan, applied.failures.is_empty()))
+        self.tell_left(applied.left);
+        let is_done = applied.failures.is_empty() && applied.left == Left::default();
+        Ok(outcome(plan, is_done))
     }
 
     fn summarize(&self, plan: &Plan, report: &Report<'_>, would: &str) {
@@ -396,15 +418,14 @@ impl One<'_> {
         };
         for (arrow, totals) in [("<-", report.to_local), ("->", report.to_remote)] {
             let mut parts = Vec::new();
-            let mut add = |n: usize, one: &str, many: &str| match n {
+            let mut add = |n: usize, what: &str| match n {
                 0 => {}
-                1 => parts.push(format!("1 {one}")),
-                n => parts.push(format!("{n} {many}")),
+                n => parts.push(count(n, what)),
             };
-            add(totals.jobs, "new job", "new jobs");
-            add(totals.files, "file", "files");
-            add(totals.texts, "document", "documents");
-            add(totals.removed, "deletion", "deletions");
+            add(totals.jobs, "new job");
+            add(totals.files, "file");
+            add(totals.texts, "document");
+            add(totals.removed, "deletion");
             if !parts.is_empty() {
                 let (parts, bytes) = (parts.join(", "), Bytes(totals.bytes));
                 term.note(format_args!(
@@ -415,6 +436,16 @@ impl One<'_> {
         }
         if plan.is_empty() && plan.conflicts.is_empty() {
             term.note(format_args!("nothing to do with `{}`", self.name));
+        }
+    }
+
+    /// Says what is left for the next sync.
+    fn tell_left(&self, left: Left) {
+        if let (Some(time), true) = (self.limits.stop_after, left != Left::default()) {
+            let (time, files, bytes) = (brief(time), count(left.files, "file"), Bytes(left.bytes));
+            self.context.term.warn(format_args!(
+                "stopped after {time}; left for the next sync: {files}, {bytes}"
+            ));
         }
     }
 
@@ -437,10 +468,16 @@ impl One<'_> {
         }
         for (place, deleted) in [("here", plan.deleted_here), ("there", plan.deleted_there)] {
             if deleted != Deleted::default() {
-                let Deleted { jobs, files } = deleted;
-                term.note(format_args!(
-                    "deleted {place} since the last sync: {jobs} jobs, {files} other files"
-                ));
+                let files = if deleted.jobs > 0 {
+                    "other file"
+                } else {
+                    "file"
+                };
+                let parts = [(deleted.jobs, "job"), (deleted.files, files)];
+                let parts = parts.into_iter().filter(|(n, _)| *n > 0);
+                let parts: Vec<_> = parts.map(|(n, what)| count(n, what)).collect();
+                let parts = parts.join(", ");
+                term.note(format_args!("deleted {place} since the last sync: {parts}"));
                 term.hint(
                     "`--delete` deletes them on the other side, too, `--restore` copies them back",
                 );
@@ -468,6 +505,14 @@ impl One<'_> {
                 plan.n_other_direction
             ));
         }
+    }
+}
+
+/// Says how many there are of something.
+fn count(n: usize, what: &str) -> String {
+    match n {
+        1 => format!("1 {what}"),
+        n => format!("{n} {what}s"),
     }
 }
 

@@ -1,12 +1,13 @@
 //! Files that arrive in a data space, and leave it.
 
+use super::super::pace::STOPPED;
 use super::super::path::{Place, RelPath};
 use super::super::side::{FileCopy, NewText, Outcome, Removal, Run};
 use super::super::tree::{Content, Entry, INCOMING_SUFFIX, JobTree};
 use super::list::is_as_listed;
 use super::trash::with_free_name;
 use super::{CHANGED, LocalSide, entry_of, is_absent, reason};
-use crate::fsx::{self, Dir, Lock};
+use crate::fsx::{self, Dir, Lock, Part};
 use crate::workflow::{FLOW_FILE, sidecar_lock};
 use crate::workspace::DOCUMENT_FILE;
 use std::ffi::{OsStr, OsString};
@@ -299,7 +300,16 @@ pub(super) fn copy_file(
         return Err(Fault::Other(GROWING));
     }
     let to = dir.create_file(name)?;
-    fsx::copy_content(from, &to, before.size_bytes)?;
+    fsx::copy_content(from, &to, before.size_bytes, &mut |part| {
+        match part {
+            Part::Moved(bytes) => run.pace.moved(bytes),
+            Part::Shared(bytes) => run.pace.reported(bytes),
+        }
+        match run.pace.is_cut() {
+            true => Err(io::Error::other(STOPPED)),
+            false => Ok(()),
+        }
+    })?;
     if !run.takes_growing && !is_as_listed(&fsx::stamp_of(from)?) {
         return Err(Fault::Other(GROWING));
     }

@@ -9,6 +9,7 @@ mod trash;
 pub(super) use adopt::{has_arrived, read_file};
 pub(super) use list::DEPTH_MAX;
 
+use super::pace::STOPPED;
 use super::path::{Place, RelPath};
 use super::side::{
     Done, FileCopy, FileDigest, FoundText, JobCopy, JobDone, Listing, NewText, Outcome, Peer,
@@ -253,7 +254,9 @@ impl Peer for LocalSide {
         let (from, to) = self.direction(local, to);
         to.workspace.ensure()?;
         let at = jobs.par_iter().enumerate().with_max_len(1);
-        at.for_each(|(at, job)| done(at, jobs::copy_job(from, to, run, job)));
+        at.for_each(|(at, job)| {
+            done(at, in_time(run, || jobs::copy_job(from, to, run, job)));
+        });
         // Empty by now, unless another sync is at work.
         let _ = fsx::remove_dir(&to.workspace.dir().join(INCOMING));
         Ok(())
@@ -279,7 +282,7 @@ impl Peer for LocalSide {
         files
             .par_iter()
             .with_max_len(1)
-            .for_each(|(at, copy)| done(*at, to.take_file(from, run, copy)));
+            .for_each(|(at, copy)| done(*at, in_time(run, || to.take_file(from, run, copy))));
         Ok(())
     }
 }
@@ -295,6 +298,14 @@ impl LocalSide {
             Whose::Remote => (local, self),
             Whose::Local => (self, local),
         }
+    }
+}
+
+/// Begins something if there is time for it.
+fn in_time<T>(run: &Run, begin: impl FnOnce() -> Result<T, String>) -> Result<T, String> {
+    match run.pace.is_over() {
+        true => Err(STOPPED.to_owned()),
+        false => begin(),
     }
 }
 

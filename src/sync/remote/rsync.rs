@@ -3,7 +3,9 @@
 use super::{RemoteSide, failed};
 use crate::exec::{self, ExecError};
 use crate::fsx::{self, Durability};
-use crate::sync::{SyncError, Whose};
+use crate::sync::pace::Pace;
+use crate::sync::{Run, SyncError, Whose};
+use std::cell::Cell;
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
@@ -16,6 +18,9 @@ const TIMEOUT_S: u32 = 300;
 /// three: then it refuses the file, and all others. So one that is longer goes alone.
 const PIECE_BYTES: usize = 2048;
 
+/// A line about its progress is not longer.
+const LINE_BYTES_MAX: usize = 200;
+
 /// Of its complaints, so many are told.
 const COMPLAINTS_MAX: usize = 3;
 
@@ -27,6 +32,8 @@ pub(super) struct Transfer<'a> {
     pub(super) there: &'a Path,
     pub(super) names: &'a [Vec<u8>],
     pub(super) options: Vec<OsString>,
+    /// What paces it; small files that are only read are not paced.
+    pub(super) run: Option<&'a Run>,
 }
 
 /// What it complained of.
@@ -35,6 +42,8 @@ pub(super) struct Complaints {
     lines: Vec<String>,
     /// It could not go on.
     pub(super) is_cut: bool,
+    /// Its time was over.
+    pub(super) is_stopped: bool,
 }
 
 impl Complaints {
@@ -73,6 +82,7 @@ impl RemoteSide {
             let more = self.transfer_at_once(transfer, std::slice::from_ref(name))?;
             complaints.lines.extend(more.lines);
             complaints.is_cut |= more.is_cut;
+            complaints.is_stopped |= more.is_stopped;
         }
         Ok(complaints)
     }
@@ -97,9 +107,29 @@ impl RemoteSide {
         fsx::write_new(&list, &text, Durability::Process)?;
         let args = self.arguments(transfer, &list);
         let args: Vec<_> = args.iter().map(OsString::as_os_str).collect();
-        let ran = exec::stream(Path::new("rsync"), &args, |_| {});
+        let pace = transfer.run.map(|run| &run.pace);
+        let mut progress = Progress::default();
+        let is_stopped = Cell::new(false);
+        let ran = exec::stream(
+            Path::new("rsync"),
+            &args,
+            |chunk| {
+                let bytes = progress.more(chunk);
+                pace.into_iter().for_each(|pace| pace.reported(bytes));
+            },
+            || {
+                let is_cut = pace.is_some_and(Pace::is_cut);
+                is_stopped.set(is_stopped.get() || is_cut);
+                is_cut
+            },
+        );
         fsx::remove_file(&list)?;
         match ran {
+            // Ended by us, and what has arrived of a file is kept.
+            Ok((code, _)) if is_stopped.get() && code != Some(0) => Ok(Complaints {
+                is_stopped: true,
+                ..Complaints::default()
+            }),
             Ok((code, complaint)) => self.judge(code, &complaint),
             Err(error @ ExecError::Start { .. }) => Err(SyncError::Failed {
                 message: crate::report::with_causes(&error),
@@ -130,6 +160,7 @@ impl RemoteSide {
             "--from0",
             // Our remote shell is one that writes as others do.
             "--blocking-io",
+            "--info=progress2",
         ]
         .map(OsString::from)
         .into();
@@ -179,6 +210,7 @@ impl RemoteSide {
             lines: lines.collect(),
             // An error of the file system: the disk is full, say.
             is_cut: code == Some(11),
+            is_stopped: false,
         };
         match code {
             // 23 and 24: some files could not be copied, or are gone.
@@ -209,6 +241,44 @@ impl RemoteSide {
     }
 }
 
+/// Reads what `rsync` says of its progress: lines such as `1,234,567  12%  1.20MB/s`, each of which
+/// may end as a terminal's that is written over.
+#[derive(Debug, Default)]
+struct Progress {
+    line: Vec<u8>,
+    done_bytes: u64,
+}
+
+impl Progress {
+    /// Takes more of it, and returns how many bytes were moved meanwhile.
+    fn more(&mut self, chunk: &[u8]) -> u64 {
+        let before = self.done_bytes;
+        for &byte in chunk {
+            match byte {
+                b'\r' | b'\n' => {
+                    self.done_bytes = self.done_bytes.max(self.first_number());
+                    self.line.clear();
+                }
+                _ if self.line.len() < LINE_BYTES_MAX => self.line.push(byte),
+                _ => {}
+            }
+        }
+        self.done_bytes - before
+    }
+
+    /// Digits are in groups, of which the locale decides what is between.
+    fn first_number(&self) -> u64 {
+        let words = self.line.split(|byte| *byte == b' ');
+        let word = words.into_iter().find(|word| !word.is_empty());
+        let digits = word.into_iter().flatten().filter(|b| b.is_ascii_digit());
+        digits.fold(0, |number: u64, digit| {
+            number
+                .saturating_mul(10)
+                .saturating_add(u64::from(digit - b'0'))
+        })
+    }
+}
+
 fn shortened(line: &str) -> String {
     let line = line.trim();
     line.strip_prefix("rsync: ").unwrap_or(line).to_owned()
@@ -235,4 +305,22 @@ fn without_patterns(path: &OsStr) -> OsString {
         escaped.push(*byte);
     }
     OsStr::from_bytes(&escaped).to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn progress_is_read_wherever_it_is_cut() {
+        let text = b"\r         32,768   0%    0.00kB/s    0:00:00\r  5.668.864  27%    5.00MB/s\r\
+            \r     20,300,000 100%    5.01MB/s    0:00:03 (xfr#4, to-chk=0/5)\n";
+        for cut in 0..text.len() {
+            let mut progress = Progress::default();
+            let first = progress.more(&text[..cut]);
+            assert_eq!(first + progress.more(&text[cut..]), 20_300_000);
+        }
+        assert_eq!(Progress::default().more(b"\n99\n"), 99);
+        assert_eq!(Progress::default().more(&[b'9'; 300]), 0);
+    }
 }

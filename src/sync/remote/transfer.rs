@@ -6,6 +6,7 @@ use super::{CHANGED, RemoteSide, name_of, script, state};
 use crate::fsx::{self, Dir};
 use crate::sync::LocalSide;
 use crate::sync::local::{ARRIVING, has_arrived, read_file};
+use crate::sync::pace::STOPPED;
 use crate::sync::path::{Place, RelPath};
 use crate::sync::side::{
     Done, FileCopy, FoundText, JobCopy, JobDone, NewText, Peer, Run, Side, SyncError, Whose,
@@ -45,6 +46,7 @@ impl RemoteSide {
                 there: self.root(),
                 names: &names,
                 options: Vec::new(),
+                run: None,
             })?;
             let dir = Dir::open(scratch.path())?;
             for (place, name) in places.iter().zip(&names) {
@@ -76,12 +78,17 @@ impl RemoteSide {
     ) -> Result<(), SyncError> {
         let arriving = Arriving::open(local)?;
         for range in ranges(jobs, |job| (job.entries.len() + 1, job.size_bytes())) {
+            if run.pace.is_over() {
+                range.for_each(|at| done(at, Err(STOPPED.to_owned())));
+                continue;
+            }
             let complaints = self.transfer(&Transfer {
                 to: Whose::Local,
                 here: arriving.dir.path(),
                 there: &self.workspace(),
                 names: &names_of_jobs(&jobs[range.clone()], false),
                 options: Vec::new(),
+                run: Some(run),
             })?;
             for at in range {
                 let adopted = local.adopt_job(run, &arriving.dir, &jobs[at]);
@@ -92,7 +99,7 @@ impl RemoteSide {
                 );
             }
         }
-        arriving.remove();
+        arriving.remove(run);
         Ok(())
     }
 
@@ -105,6 +112,10 @@ impl RemoteSide {
     ) -> Result<(), SyncError> {
         let arriving = self.prepare()?;
         for range in ranges(jobs, |job| (job.entries.len() + 1, job.size_bytes())) {
+            if run.pace.is_over() {
+                range.for_each(|at| done(at, Err(STOPPED.to_owned())));
+                continue;
+            }
             let batch = &jobs[range.clone()];
             let complaints = self.transfer(&Transfer {
                 to: Whose::Remote,
@@ -112,6 +123,7 @@ impl RemoteSide {
                 there: &arriving,
                 names: &names_of_jobs(batch, true),
                 options: Vec::new(),
+                run: Some(run),
             })?;
             let names: Vec<_> = batch.iter().map(|job| arriving_name(job, None)).collect();
             let mut found = self.examine(&names, DEPTH_MAX)?;
@@ -193,6 +205,12 @@ impl RemoteSide {
         let arriving = Arriving::open(local)?;
         for range in ranges(&transferred, |(_, copy)| (1, copy.source.size_bytes())) {
             let batch = &transferred[range];
+            if run.pace.is_over() {
+                batch
+                    .iter()
+                    .for_each(|(at, _)| done(*at, Err(STOPPED.to_owned())));
+                continue;
+            }
             let names: Vec<_> = batch
                 .iter()
                 .map(|(_, copy)| name_in_workspace(&copy.place))
@@ -205,6 +223,7 @@ impl RemoteSide {
                 there: &self.workspace(),
                 names: &names,
                 options: vec![basis],
+                run: Some(run),
             })?;
             for ((at, copy), name) in batch.iter().zip(&names) {
                 let adopted = local.adopt_file(run, &arriving.dir, copy);
@@ -214,7 +233,7 @@ impl RemoteSide {
                 );
             }
         }
-        arriving.remove();
+        arriving.remove(run);
         Ok(())
     }
 
@@ -248,6 +267,12 @@ impl RemoteSide {
         batch: &[(usize, &FileCopy)],
         done: &Done<'_>,
     ) -> Result<(), SyncError> {
+        if run.pace.is_over() {
+            batch
+                .iter()
+                .for_each(|(at, _)| done(*at, Err(STOPPED.to_owned())));
+            return Ok(());
+        }
         let is_ready = self.are_as_listed(batch)?;
         let ready = batch.iter().zip(&is_ready).filter(|(_, ready)| **ready);
         let names: Vec<_> = ready
@@ -259,6 +284,7 @@ impl RemoteSide {
             there: &self.workspace(),
             names: &names,
             options: self.options_of_push(run, arriving),
+            run: Some(run),
         })?;
         let names: Vec<_> = batch.iter().map(|(_, copy)| name_of(&copy.place)).collect();
         let found = self.examine(&names, 0)?;
@@ -287,6 +313,12 @@ impl RemoteSide {
         batch: &[(usize, &FileCopy)],
         done: &Done<'_>,
     ) -> Result<(), SyncError> {
+        if run.pace.is_over() {
+            batch
+                .iter()
+                .for_each(|(at, _)| done(*at, Err(STOPPED.to_owned())));
+            return Ok(());
+        }
         let is_ready = self.are_as_listed(batch)?;
         let (ready, others): (Vec<_>, Vec<_>) =
             batch.iter().zip(is_ready).partition(|(_, ready)| *ready);
@@ -305,6 +337,7 @@ impl RemoteSide {
             there: arriving,
             names: &names,
             options: vec![basis],
+            run: Some(run),
         })?;
         let below = format!("workspace/{ARRIVING}/").into_bytes();
         let names: Vec<_> = names
@@ -449,9 +482,12 @@ impl Arriving {
         })
     }
 
-    /// Removes what nobody will ask for again. After an error it stays, for the next sync.
-    fn remove(self) {
-        let _ = fsx::remove_dir_all(self.dir.path());
+    /// Removes what nobody will ask for again. After an error, and if the time was over, it stays for
+    /// the next sync.
+    fn remove(self, run: &Run) {
+        if !run.pace.is_over() {
+            let _ = fsx::remove_dir_all(self.dir.path());
+        }
     }
 }
 
@@ -555,6 +591,7 @@ fn is_as_listed(copy: &FileCopy, found: &HashMap<Vec<u8>, Entry>) -> bool {
 
 fn with_complaint(why: String, complaints: &Complaints, name: &[u8]) -> String {
     match complaints.about(name) {
+        _ if complaints.is_stopped => STOPPED.to_owned(),
         Some(line) => format!("{why}: {line}"),
         None => why,
     }

@@ -95,7 +95,7 @@ fn the_first_sync_copies_whole_jobs_with_times_and_permissions() {
     let other = write_job(&there, r#"{"a": 2}"#);
     let ran = env.run(&here, &["sync", "../there", "--dry-run"]);
     let (id, other_id) = (name(&job), name(&other));
-    let lines = format!("-> new job {id} 5 files 12 B\n<- new job {other_id} 1 files 8 B\n");
+    let lines = format!("-> new job {id} 5 files 12 B\n<- new job {other_id} 1 file 8 B\n");
     let mut sorted: Vec<_> = lines.lines().collect();
     sorted.sort_by_key(|line| line.split(' ').nth(3).map(str::to_owned));
     assert_eq!(ran.success().lines().collect::<Vec<_>>(), sorted);
@@ -247,11 +247,11 @@ fn deletions_are_told_and_done_only_when_asked() {
     fs::remove_dir_all(pair.there(&pair.jobs[2]).join("sub")).unwrap();
     let told = pair.sync(&[], 0);
     assert!(
-        told.contains("deleted here since the last sync: 1 jobs, 1 other files"),
+        told.contains("deleted here since the last sync: 1 job, 1 other file"),
         "{told}"
     );
     assert!(
-        told.contains("deleted there since the last sync: 0 jobs, 1 other files"),
+        told.contains("deleted there since the last sync: 1 file\n"),
         "{told}"
     );
     assert!(pair.there(&pair.jobs[1]).exists() && pair.jobs[2].join("sub/deep").exists());
@@ -288,10 +288,10 @@ fn a_side_that_is_gone_or_empty_is_not_believed() {
     fs::rename(pair.there.join("workspace"), &aside).unwrap();
     assert!(
         pair.sync(&["--delete"], 4)
-            .contains("has no workspace, but had 3")
+            .contains("has no workspace, but had 3 jobs")
     );
     fs::create_dir(pair.there.join("workspace")).unwrap();
-    assert!(pair.sync(&[], 4).contains("has no jobs, but had 3"));
+    assert!(pair.sync(&[], 4).contains("has no jobs, but had 3 jobs"));
     pair.sync(&["--restore"], 0);
     assert!(pair.there(&pair.jobs[0]).join("out.txt").exists());
     fs::rename(&pair.there, pair.env.path().join("moved")).unwrap();
@@ -617,7 +617,7 @@ fn a_renamed_job_is_a_new_one_and_a_deleted_one() {
     fs::remove_dir_all(&pair.jobs[0]).unwrap();
     assert!(
         pair.sync(&[], 0)
-            .contains("deleted here since the last sync: 1 jobs")
+            .contains("deleted here since the last sync: 1 job")
     );
     assert!(pair.there(&to).join("sub/deep").exists() && pair.there(&pair.jobs[0]).exists());
     pair.sync(&["--delete"], 0);

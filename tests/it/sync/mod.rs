@@ -1,6 +1,7 @@
 //! Syncing data spaces on this machine.
 
 pub(crate) mod killed;
+mod limits;
 mod local;
 pub(crate) mod model;
 mod mounts;

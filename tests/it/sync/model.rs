@@ -10,7 +10,8 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 use sweepfs::report::{Problem, Silent};
 use sweepfs::sync::{
-    LocalSide, Memory, Options, Prefer, RemoteOptions, RemoteSide, Run, Session, Wanted, Whose,
+    LocalSide, Memory, Options, Pace, Prefer, RemoteOptions, RemoteSide, Run, Session, Wanted,
+    Whose,
 };
 use sweepfs::workspace::Project;
 
@@ -591,6 +592,7 @@ fn sync(laptop: &Space, other: &Space, memory: &Memory, options: &Options, n: us
         id: format!("run-{n}"),
         now: 0,
         takes_growing: false,
+        pace: Pace::default(),
     };
     let applied = session.apply(prepared, &run).unwrap();
     Synced {

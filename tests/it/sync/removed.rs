@@ -3,7 +3,7 @@
 use super::local::{Pair, files_below, name, write};
 use std::fs;
 use sweepfs::report::Silent;
-use sweepfs::sync::{JobTree, LocalSide, Run, Side};
+use sweepfs::sync::{JobTree, LocalSide, Pace, Run, Side};
 use sweepfs::workspace::Project;
 
 /// Moves jobs to the trash as they were listed; returns what is said of the first.
@@ -12,6 +12,7 @@ fn remove(side: &LocalSide, jobs: &[JobTree]) -> Result<(), String> {
         id: "test-1".into(),
         now: 0,
         takes_growing: false,
+        pace: Pace::default(),
     };
     let said = std::sync::Mutex::new(Vec::new());
     let done = |_, outcome: Result<_, String>| said.lock().unwrap().push(outcome.map(drop));
