@@ -50,6 +50,21 @@ impl Exit {
     }
 }
 
+impl Exit {
+    /// Returns that which the user must care more about.
+    pub(super) fn worst(self, other: Self) -> Self {
+        let rank = |exit| match exit {
+            Self::Done => 0,
+            Self::Partial => 1,
+            Self::Refused => 2,
+            Self::Usage => 3,
+            Self::Failed => 4,
+            Self::Interrupted => 5,
+        };
+        std::cmp::max_by_key(self, other, |exit| rank(*exit))
+    }
+}
+
 impl CliError {
     pub(super) fn usage(error: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self {
@@ -79,6 +94,15 @@ impl CliError {
     pub(super) fn with_hint(self, hint: impl Into<String>) -> Self {
         Self {
             hint: Some(hint.into()),
+            ..self
+        }
+    }
+
+    /// Says what the error is about.
+    pub(super) fn of(self, name: &str) -> Self {
+        let Self { error, .. } = self;
+        Self {
+            error: format!("{name}: {}", with_causes(&*error)).into(),
             ..self
         }
     }

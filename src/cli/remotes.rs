@@ -38,7 +38,7 @@ pub(super) struct Remote {
 
 /// A remote that is ready to be synced with.
 pub(super) struct Opened {
-    pub(super) peer: Box<dyn Peer>,
+    pub(super) peer: Box<dyn Peer + Send>,
     /// Held until the end.
     pub(super) _lock: Option<Lock>,
 }
@@ -176,7 +176,7 @@ impl Remote {
             bandwidth: self.config.bandwidth.clone(),
             compress: self.config.compress,
             runtime_dir: context.connection_dir(),
-            can_ask: File::open("/dev/tty").is_ok(),
+            can_ask: can_ask(),
         })
     }
 
@@ -219,6 +219,11 @@ impl Remote {
             .map(|c| if is_plain(c) { c } else { '_' })
             .collect()
     }
+}
+
+/// Tells whether there is a user who can be asked for a password.
+pub(super) fn can_ask() -> bool {
+    File::open("/dev/tty").is_ok()
 }
 
 /// Reads an address; a path is one from a directory.

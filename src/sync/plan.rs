@@ -150,6 +150,14 @@ impl Plan {
         jobs.chain(files).sum()
     }
 
+    /// Tells whether something is to be done on a side.
+    pub fn changes(&self, side: Whose) -> bool {
+        let renames = side == Whose::Remote && !self.renames.is_empty();
+        renames
+            || self.totals(side) != Totals::default()
+            || self.clearings.iter().any(|(whose, _)| *whose == side)
+    }
+
     /// Returns how much is to be done, on one side.
     pub fn totals(&self, side: Whose) -> Totals {
         let mut totals = Totals::default();

@@ -91,16 +91,24 @@ impl Session<'_> {
     /// Fails if one of them cannot be listed, and refuses to compare with one that seems to be
     /// missing.
     pub fn prepare(&self) -> Result<Prepared, SyncError> {
+        let (local, remote) = rayon::join(
+            || self.local.list(self.observer),
+            || self.peer.list(self.observer),
+        );
+        self.compare(local?, remote?)
+    }
+
+    /// Compares both as they were listed. Nothing is changed.
+    ///
+    /// # Errors
+    ///
+    /// Refuses to compare with one that seems to be missing. Fails if one cannot be asked more.
+    pub fn compare(&self, local: Listing, remote: Listing) -> Result<Prepared, SyncError> {
         let mut remembered = self
             .memory
             .map(Memory::load)
             .transpose()?
             .unwrap_or_default();
-        let (local, remote) = rayon::join(
-            || self.local.list(self.observer),
-            || self.peer.list(self.observer),
-        );
-        let (local, remote) = (local?, remote?);
         self.check_presence(&remembered.base, &local, &remote)?;
         let is_other_older = self.is_other_older(&remembered.base)?;
         if is_other_older {

@@ -1,5 +1,6 @@
 //! `sweepfs sync`
 
+mod all;
 mod pacing;
 
 use crate::cli::args::{PreferChoice, StrategyChoice, SyncArgs};
@@ -13,8 +14,9 @@ use crate::pyjson::Object;
 use crate::report::{Event, Observer, harmless};
 use crate::statepoint::{JobId, StatePoint};
 use crate::sync::{
-    Applied, Bytes, Deleted, Direction, FileFilter, KeyRule, Left, LocalSide, Memory, Options,
-    Pace, Plan, Prefer, Prepared, Run, Session, Totals, Wanted, Whose, key_pattern,
+    Applied, Bytes, Conflict, Deleted, Direction, FileFilter, KeyRule, Left, Listing, LocalSide,
+    Memory, Options, Pace, Plan, Prefer, Prepared, Run, Session, Totals, Wanted, Whose,
+    key_pattern,
 };
 use crate::term::{ProgressObserver, Term};
 use glob::Pattern;
@@ -39,18 +41,18 @@ pub(in crate::cli) fn run(context: &Context<'_>, args: &SyncArgs) -> Result<Exit
     let project = context.project()?;
     let local = LocalSide::new(&project, &project.root().to_string_lossy());
     let config = ProjectConfig::read(&project.root().join(PROJECT_FILE))?;
-    let remotes = match args.all {
-        true if !config.remotes.is_empty() => {
-            let names = config.remotes.keys();
-            names.map(|name| Some(name.as_str())).collect()
-        }
-        _ => vec![args.remotes.first().map(String::as_str)],
+    let words: Vec<_> = match args.all {
+        true => config
+            .remotes
+            .keys()
+            .map(|name| Some(name.as_str()))
+            .collect(),
+        false => vec![args.remotes.first().map(String::as_str)],
     };
     let _lock = if args.dry_run { None } else { local.lock()? };
     let limits = Limits::new(&args.limits);
-    let mut exit = Exit::Done;
-    for word in &remotes {
-        let remote = Remote::find(context, project.root(), &config.remotes, *word)?;
+    let target = |word: Option<&str>| -> Result<Target<'_>, CliError> {
+        let remote = Remote::find(context, project.root(), &config.remotes, word)?;
         let remote = remote.limited(args.limits.bwlimit.as_deref());
         let one = One {
             context,
@@ -61,26 +63,48 @@ pub(in crate::cli) fn run(context: &Context<'_>, args: &SyncArgs) -> Result<Exit
             limits,
             rate_bytes: remote.rate_bytes(),
         };
-        let synced = remote
-            .open(context, &local, !args.dry_run)
-            .and_then(|opened| {
-                let memory = remote.memory(&local);
-                let exit = one.sync(&opened, Some(&memory))?;
-                if !args.dry_run {
-                    remote.note_sync(&local)?;
-                }
-                Ok(exit)
-            });
-        // With several, what fails for one does not keep the others waiting.
-        exit = exit.or(match synced {
-            Err(error) if remotes.len() > 1 => {
-                context.term.note(&remote.name);
-                error.report(context.term)
-            }
-            synced => synced?,
-        });
+        Ok(Target { remote, one })
+    };
+    if let [] | [_] = words[..] {
+        let target = target(words.first().copied().flatten())?;
+        let opened = target.remote.open(context, &local, !args.dry_run)?;
+        return Ok(target.sync(&local, &opened, None, None)?.exit);
     }
-    Ok(exit)
+    let targets = words.into_iter().map(target).collect();
+    all::run(context, &local, targets, args.dry_run)
+}
+
+/// A remote, and how it is synced with.
+struct Target<'a> {
+    remote: Remote,
+    one: One<'a>,
+}
+
+impl Target<'_> {
+    /// Syncs with it, and notes that.
+    fn sync(
+        &self,
+        local: &LocalSide,
+        opened: &Opened,
+        listed: Option<(Listing, Listing)>,
+        again: Option<&[Conflict]>,
+    ) -> Result<Synced, CliError> {
+        let memory = self.remote.memory(local);
+        let done = self.one.sync(opened, Some(&memory), listed, again)?;
+        if !self.one.args.dry_run {
+            self.remote.note_sync(local)?;
+        }
+        Ok(done)
+    }
+}
+
+/// What came of a sync with one remote.
+struct Synced {
+    exit: Exit,
+    /// Something was done on this side.
+    has_changed_here: bool,
+    /// What was left as it is.
+    conflicts: Vec<Conflict>,
 }
 
 /// Copies from one directory to another, and remembers nothing.
@@ -116,7 +140,7 @@ fn as_signac_does(context: &Context<'_>, args: &SyncArgs) -> Result<Exit, CliErr
         limits: Limits::new(&args.limits),
         rate_bytes: remote.rate_bytes(),
     };
-    one.sync(&opened, None)
+    Ok(one.sync(&opened, None, None, None)?.exit)
 }
 
 fn options(args: &SyncArgs, remote: &Remote) -> Result<Options, CliError> {
@@ -245,7 +269,20 @@ struct Report<'a> {
 }
 
 impl One<'_> {
-    fn sync(&self, opened: &Opened, memory: Option<&Memory>) -> Result<Exit, CliError> {
+    /// Tells whether there is something to do a second time, when something has changed here.
+    fn may_go_on(&self) -> bool {
+        self.options.direction.leads_to(Whose::Remote) && !self.limits.is_over()
+    }
+
+    /// Syncs, with what is here and there if that is known. The second time, only what is
+    /// done then is told, and conflicts that are new.
+    fn sync(
+        &self,
+        opened: &Opened,
+        memory: Option<&Memory>,
+        listed: Option<(Listing, Listing)>,
+        again: Option<&[Conflict]>,
+    ) -> Result<Synced, CliError> {
         let observer = Steps {
             term: self.context.term,
             current: Mutex::new(self.context.term.progress()),
@@ -269,10 +306,23 @@ impl One<'_> {
             },
             observer: &observer,
         };
-        let prepared = session.prepare()?;
+        let prepared = match listed {
+            Some((here, there)) => session.compare(here, there)?,
+            None => session.prepare()?,
+        };
+        let has_changed_here = prepared.plan.changes(Whose::Local);
+        let conflicts = prepared.plan.conflicts.clone();
+        let exit = |exit| Synced {
+            exit,
+            has_changed_here,
+            conflicts,
+        };
+        if again.is_some() && prepared.plan.is_empty() {
+            return Ok(exit(Exit::Done));
+        }
         self.tell_memory(&prepared);
         if self.args.dry_run {
-            return self.show(&prepared.plan);
+            return self.show(&prepared.plan).map(exit);
         }
         if self.context.verbose > 0 {
             let lines = prepared.plan.lines();
@@ -293,7 +343,11 @@ impl One<'_> {
         session.observer = &*pacing;
         let apply = || session.apply(prepared, &run);
         let applied = pacing.shown(self.context.term, &self.name, apply)?;
-        self.tell(&applied)
+        match again {
+            Some(before) => self.tell_again(applied, before),
+            None => self.tell(&applied),
+        }
+        .map(exit)
     }
 
     /// Returns the jobs that are selected among those that are here.
@@ -407,6 +461,19 @@ impl One<'_> {
         self.tell_left(applied.left);
         let is_done = applied.failures.is_empty() && applied.left == Left::default();
         Ok(outcome(plan, is_done))
+    }
+
+    /// Says what was done the second time.
+    fn tell_again(&self, mut applied: Applied, before: &[Conflict]) -> Result<Exit, CliError> {
+        let plan = &mut applied.plan;
+        plan.conflicts.retain(|conflict| !before.contains(conflict));
+        plan.problems.clear();
+        plan.running.clear();
+        plan.ignored.clear();
+        plan.deleted_here = Deleted::default();
+        plan.deleted_there = Deleted::default();
+        plan.n_other_direction = 0;
+        self.tell(&applied)
     }
 
     fn summarize(&self, plan: &Plan, report: &Report<'_>, would: &str) {

@@ -1,5 +1,6 @@
 //! Syncing data spaces on this machine.
 
+mod all;
 pub(crate) mod killed;
 mod limits;
 mod local;
