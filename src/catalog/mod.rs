@@ -32,7 +32,7 @@ pub use index::{JobSet, KeyIndex, ValueEntry};
 pub use key_name::KeyName;
 pub use live::LiveFacts;
 pub use reader::Reader;
-pub use schema::{Schema, SchemaStyle, write_schema};
+pub use schema::{Schema, SchemaStyle, type_name, write_schema};
 pub use snapshot::{JobEntry, Snapshot};
 pub use store::Store;
 pub use table::{TableColumn, TableSpec, WriteError, cell, write_records, write_table};

@@ -210,7 +210,7 @@ impl Summary {
 }
 
 /// Names the type as Python does; signac shows lists as tuples.
-fn type_name(value: &Value) -> &'static str {
+pub fn type_name(value: &Value) -> &'static str {
     match value {
         Value::Null => "NoneType",
         Value::Bool(_) => "bool",

@@ -77,6 +77,8 @@ pub struct Prepared {
     /// The other side is not that of the last sync, but an older copy of it, so nothing is known of
     /// what was the same.
     pub is_other_older: bool,
+    /// How many jobs are here, and there.
+    pub n_jobs: (usize, usize),
     /// The state must be written although nothing is to be done.
     needs_saving: bool,
     base: Base,
@@ -128,12 +130,14 @@ impl Session<'_> {
         let differences = input.differences();
         let answers = self.answers(&questions(&input, &differences))?;
         let mut plan = compare(&input, &differences, &answers);
+        let n_jobs = (local.tree.jobs.len(), remote.tree.jobs.len());
         let mut problems = named(local.problems, None);
         problems.extend(named(remote.problems, Some(self.peer.name())));
         problems.append(&mut plan.problems);
         plan.problems = problems;
         Ok(Prepared {
             plan,
+            n_jobs,
             is_memory_damaged: remembered.is_damaged,
             was_cut_off: remembered.was_cut_off,
             is_other_older,

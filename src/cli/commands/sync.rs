@@ -2,6 +2,7 @@
 
 mod all;
 mod pacing;
+mod schema;
 
 use crate::cli::args::{PreferChoice, StrategyChoice, SyncArgs};
 use crate::cli::context::{Context, now};
@@ -22,6 +23,7 @@ use crate::term::{ProgressObserver, Term};
 use glob::Pattern;
 use pacing::{Limits, Pacing, brief};
 use regex::Regex;
+use schema::NewKey;
 use serde::Serialize;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -264,6 +266,7 @@ struct Report<'a> {
     deleted_here: Deleted,
     deleted_there: Deleted,
     left: Left,
+    schema: Vec<NewKey>,
     running: Vec<String>,
     problems: Vec<String>,
 }
@@ -321,8 +324,11 @@ impl One<'_> {
             return Ok(exit(Exit::Done));
         }
         self.tell_memory(&prepared);
+        let (plan, n_jobs) = (&prepared.plan, prepared.n_jobs);
+        let new = schema::new_keys(self.context, self.local, &*opened.peer, plan, n_jobs)?;
+        schema::tell(self.context.term, &self.name, &new);
         if self.args.dry_run {
-            return self.show(&prepared.plan).map(exit);
+            return self.show(&prepared.plan, new).map(exit);
         }
         if self.context.verbose > 0 {
             let lines = prepared.plan.lines();
@@ -344,8 +350,8 @@ impl One<'_> {
         let apply = || session.apply(prepared, &run);
         let applied = pacing.shown(self.context.term, &self.name, apply)?;
         match again {
-            Some(before) => self.tell_again(applied, before),
-            None => self.tell(&applied),
+            Some(before) => self.tell_again(applied, new, before),
+            None => self.tell(&applied, new),
         }
         .map(exit)
     }
@@ -382,7 +388,7 @@ impl One<'_> {
         }
     }
 
-    fn report(&self, plan: &Plan) -> Report<'_> {
+    fn report(&self, plan: &Plan, schema: Vec<NewKey>) -> Report<'_> {
         Report {
             remote: &self.name,
             dry_run: self.args.dry_run,
@@ -395,15 +401,16 @@ impl One<'_> {
             deleted_here: plan.deleted_here,
             deleted_there: plan.deleted_there,
             left: Left::default(),
+            schema,
             running: plan.running.iter().map(ToString::to_string).collect(),
             problems: plan.problems.iter().map(ToString::to_string).collect(),
         }
     }
 
     /// Prints what would be done.
-    fn show(&self, plan: &Plan) -> Result<Exit, CliError> {
+    fn show(&self, plan: &Plan, new: Vec<NewKey>) -> Result<Exit, CliError> {
         let term = self.context.term;
-        let report = self.report(plan);
+        let report = self.report(plan, new);
         if self.args.json {
             term.line(json(&report)?)?;
         } else {
@@ -417,10 +424,10 @@ impl One<'_> {
     }
 
     /// Says what was done.
-    fn tell(&self, applied: &Applied) -> Result<Exit, CliError> {
+    fn tell(&self, applied: &Applied, new: Vec<NewKey>) -> Result<Exit, CliError> {
         let (term, plan) = (self.context.term, &applied.plan);
         let failures = applied.failures.iter();
-        let mut report = self.report(plan);
+        let mut report = self.report(plan, new);
         report
             .problems
             .extend(failures.clone().map(ToString::to_string));
@@ -464,7 +471,12 @@ impl One<'_> {
     }
 
     /// Says what was done the second time.
-    fn tell_again(&self, mut applied: Applied, before: &[Conflict]) -> Result<Exit, CliError> {
+    fn tell_again(
+        &self,
+        mut applied: Applied,
+        new: Vec<NewKey>,
+        before: &[Conflict],
+    ) -> Result<Exit, CliError> {
         let plan = &mut applied.plan;
         plan.conflicts.retain(|conflict| !before.contains(conflict));
         plan.problems.clear();
@@ -473,7 +485,7 @@ impl One<'_> {
         plan.deleted_here = Deleted::default();
         plan.deleted_there = Deleted::default();
         plan.n_other_direction = 0;
-        self.tell(&applied)
+        self.tell(&applied, new)
     }
 
     fn summarize(&self, plan: &Plan, report: &Report<'_>, would: &str) {

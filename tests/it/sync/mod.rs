@@ -7,4 +7,5 @@ mod local;
 pub(crate) mod model;
 mod mounts;
 mod removed;
+mod schema;
 mod signac;
