@@ -88,7 +88,7 @@ pub(super) fn apply(
     base.update(known.chain(updates).collect());
     if let (Some(memory), false) = (memory, is_empty) {
         if done.is_ok() {
-            base.stamp = next_stamp(sides.peer, base.stamp);
+            base.stamp = next_stamp(sides, base.stamp);
         }
         memory.save(&base)?;
     }
@@ -99,17 +99,19 @@ pub(super) fn apply(
     })
 }
 
-/// Leaves a new number on the other side, which must be there before it is remembered. Where nothing
-/// may be written, the old one stays.
-fn next_stamp(peer: &dyn Peer, old: Option<Stamp>) -> Option<Stamp> {
+/// Leaves a new number on both sides, which must be there before it is remembered. Where nothing may
+/// be written, the old one stays.
+fn next_stamp(Sides { local, peer, .. }: Sides<'_>, old: Option<Stamp>) -> Option<Stamp> {
     let pair = old.map_or_else(Uuid::new_v4, |stamp| stamp.pair);
-    let there = peer.stamp(pair).unwrap_or_default();
-    let number = old.map_or(0, |stamp| stamp.number).max(there.unwrap_or(0));
+    let found = [peer.stamp(pair), local.stamp(pair)];
+    let found = found.into_iter().filter_map(|found| found.ok().flatten());
+    let number = found.fold(old.map_or(0, |stamp| stamp.number), u64::max);
     let new = Stamp {
         pair,
         number: number.saturating_add(1),
     };
-    peer.set_stamp(new).map_or(old, |()| Some(new))
+    let set = peer.set_stamp(new).and_then(|()| local.set_stamp(new));
+    set.map_or(old, |()| Some(new))
 }
 
 /// Returns the places of the jobs that are removed, which are forgotten then.

@@ -74,9 +74,9 @@ pub struct Prepared {
     pub is_memory_damaged: bool,
     /// The last sync was cut off.
     pub was_cut_off: bool,
-    /// The other side is not that of the last sync, but an older copy of it, so nothing is known of
+    /// A side is not what it was after the last sync, but an older copy of it, so nothing is known of
     /// what was the same.
-    pub is_other_older: bool,
+    pub older: Option<Whose>,
     /// How many jobs are here, and there.
     pub n_jobs: (usize, usize),
     /// The state must be written although nothing is to be done.
@@ -112,8 +112,8 @@ impl Session<'_> {
             .transpose()?
             .unwrap_or_default();
         self.check_presence(&remembered.base, &local, &remote)?;
-        let is_other_older = self.is_other_older(&remembered.base)?;
-        if is_other_older {
+        let older = self.older(&remembered.base)?;
+        if older.is_some() {
             // What it has of old would seem to be new.
             remembered.base = Base::default();
         }
@@ -140,8 +140,8 @@ impl Session<'_> {
             n_jobs,
             is_memory_damaged: remembered.is_damaged,
             was_cut_off: remembered.was_cut_off,
-            is_other_older,
-            needs_saving: remembered.was_cut_off || remembered.is_damaged || is_other_older,
+            older,
+            needs_saving: remembered.was_cut_off || remembered.is_damaged || older.is_some(),
             base: remembered.base,
             leftovers: [local.leftovers, remote.leftovers],
         })
@@ -168,14 +168,19 @@ impl Session<'_> {
         apply(self.sides(), prepared.plan, run, prepared.base, self.memory)
     }
 
-    /// Tells whether the other side was put back to what it was before the last sync, or is another
-    /// copy.
-    fn is_other_older(&self, base: &Base) -> Result<bool, SyncError> {
+    /// Tells which side was put back to what it was before the last sync, or is another copy. If what
+    /// is remembered was put back with it, it is that of an older sync, and true.
+    fn older(&self, base: &Base) -> Result<Option<Whose>, SyncError> {
         let Some(stamp) = base.stamp else {
-            return Ok(false);
+            return Ok(None);
         };
-        let found = self.peer.stamp(stamp.pair)?;
-        Ok(found.is_none_or(|found| found < stamp.number))
+        for whose in [Whose::Local, Whose::Remote] {
+            let found = self.sides().at(whose).stamp(stamp.pair)?;
+            if found.is_none_or(|found| found < stamp.number) {
+                return Ok(Some(whose));
+            }
+        }
+        Ok(None)
     }
 
     fn sides(&self) -> Sides<'_> {

@@ -75,13 +75,16 @@ pub(crate) fn a_run() -> Run {
     }
 }
 
-/// What is in a directory: of each file its content.
+/// What is in a directory: of each file its content, but not what a sync leaves for the next one.
 pub(crate) fn contents(dir: &Path) -> BTreeMap<Vec<u8>, String> {
     use std::os::unix::ffi::OsStrExt;
     let (mut found, mut dirs) = (BTreeMap::new(), vec![dir.to_owned()]);
     while let Some(at) = dirs.pop() {
         for entry in fs::read_dir(at).unwrap() {
             let path = entry.unwrap().path();
+            if path.ends_with(".sweepfs-synced") {
+                continue;
+            }
             let name = path
                 .strip_prefix(dir)
                 .unwrap()
@@ -806,7 +809,7 @@ fn a_sync_that_is_cut_off_is_completed_by_the_next() {
         Ran::of(setup.command(&["sync", "alpha"])).success();
         let (here, there) = (setup.here.join("workspace"), setup.there.join("workspace"));
         let diff = Command::new("diff")
-            .arg("-r")
+            .args(["-r", "--exclude=.sweepfs-synced"])
             .args([here, there])
             .output()
             .unwrap();
@@ -887,6 +890,9 @@ impl Sweep {
         for root in roots.chain([self.here.clone()]) {
             for job in fs::read_dir(root.join("workspace")).unwrap() {
                 let job = job.unwrap();
+                if job.file_name() == ".sweepfs-synced" {
+                    continue;
+                }
                 let text = fs::read_to_string(job.path().join("ran")).unwrap_or_default();
                 let most: &mut usize = counts.entry(job.file_name()).or_default();
                 *most = (*most).max(text.lines().count());

@@ -16,7 +16,7 @@ use crate::report::{Event, Observer, harmless};
 use crate::statepoint::{JobId, StatePoint};
 use crate::sync::{
     Applied, Bytes, Conflict, Deleted, Direction, FileFilter, KeyRule, Left, Listing, LocalSide,
-    Memory, Options, Pace, Plan, Prefer, Prepared, Run, Session, Totals, Wanted, Whose,
+    Memory, Options, Pace, Plan, Prefer, Prepared, Run, Session, Side, Totals, Wanted, Whose,
     key_pattern,
 };
 use crate::term::{ProgressObserver, Term};
@@ -376,11 +376,14 @@ impl One<'_> {
         if prepared.is_memory_damaged {
             term.warn("what is remembered of the last sync is damaged: both sides are compared as if it were the first");
         }
-        if prepared.is_other_older {
+        if let Some(older) = prepared.older {
+            let name = match older {
+                Whose::Local => self.local.name(),
+                Whose::Remote => &self.name,
+            };
             term.warn(format_args!(
-                "`{}` is not as the last sync left it: it was restored from a backup, or is another copy; \
-                 both sides are compared as if it were the first sync",
-                self.name
+                "`{name}` is not as the last sync left it: it was restored from a backup, or is another copy; \
+                 both sides are compared as if it were the first sync"
             ));
         }
         if prepared.was_cut_off {

@@ -35,8 +35,8 @@ const TEXT_BYTES_MAX: u64 = 1 << 30;
 /// Bytes of a file that are read at once for its digest.
 const CHUNK_BYTES: usize = 1 << 18;
 
-/// What syncs have left for the next one, below the project's directory.
-const STAMPS: &str = ".sweepfs/synced";
+/// What syncs have left for the next one. It is among the jobs, so that it is put back with them.
+const STAMPS: &str = ".sweepfs-synced";
 
 /// Jobs are built here until they are complete; no job has that name.
 const INCOMING: &str = ".sweepfs-incoming";
@@ -289,8 +289,8 @@ impl Peer for LocalSide {
 
 impl LocalSide {
     fn stamp_path(&self, pair: Uuid) -> PathBuf {
-        let root = self.workspace.project_root();
-        root.join(STAMPS).join(pair.simple().to_string())
+        let stamps = self.workspace.dir().join(STAMPS);
+        stamps.join(pair.simple().to_string())
     }
 
     fn direction<'s>(&'s self, local: &'s Self, to: Whose) -> (&'s Self, &'s Self) {

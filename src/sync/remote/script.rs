@@ -296,13 +296,14 @@ xargs -0 -r rm -rf --
 
 /// Prints the number that a sync has left.
 pub(super) const STAMP: &str = r#"cd -- "$1" || exit
-[ ! -f ".sweepfs/synced/$2" ] || head -c 20 ".sweepfs/synced/$2"
+file=workspace/.sweepfs-synced/$2
+[ ! -f "$file" ] || head -c 20 "$file"
 "#;
 
 /// Leaves a number for the next sync.
-pub(super) const SET_STAMP: &str = r#"cd -- "$1" && mkdir -p .sweepfs/synced || exit
-new=.sweepfs/synced/$2.$$
-echo "$3" >"$new" && mv -f -T -- "$new" ".sweepfs/synced/$2"
+pub(super) const SET_STAMP: &str = r#"cd -- "$1" && mkdir -p workspace/.sweepfs-synced || exit
+file=workspace/.sweepfs-synced/$2
+echo "$3" >"$file.$$" && mv -f -T -- "$file.$$" "$file"
 "#;
 
 /// Removes the place where jobs arrive, and what was put into the trash long ago.

@@ -581,32 +581,6 @@ fn clocks_touched_files_and_a_lost_memory_are_no_conflicts() {
 }
 
 #[test]
-fn a_side_that_was_put_back_is_not_newer() {
-    let pair = Pair::new(2);
-    let file = pair.jobs[0].join("out.txt");
-    write(&file, "first");
-    pair.sync(&[], 0);
-    let copy = |from: &Path, to: &Path| {
-        let mut cp = std::process::Command::new("cp");
-        assert!(cp.arg("-a").arg(from).arg(to).status().unwrap().success());
-    };
-    let (there, backup) = (pair.there.clone(), pair.here.with_file_name("backup"));
-    copy(&there, &backup);
-    write(&file, "second");
-    pair.sync(&[], 0);
-    fs::remove_dir_all(&there).unwrap();
-    copy(&backup, &there);
-    assert!(pair.sync(&[], 3).contains("restored from a backup"));
-    pair.check(&file, "second", "first");
-    pair.sync(&["--prefer", "local"], 0);
-    pair.check(&file, "second", "second");
-    // From now on it is believed again, and so is one that is newer than what is remembered.
-    write(&pair.there(&file), "third");
-    assert!(!pair.sync(&[], 0).contains("backup"));
-    pair.check(&file, "third", "third");
-}
-
-#[test]
 fn a_renamed_job_is_a_new_one_and_a_deleted_one() {
     let pair = Pair::new(12);
     let to = write_job(&pair.here, r#"{"a": 0, "b": 1}"#);

@@ -7,5 +7,6 @@ mod local;
 pub(crate) mod model;
 mod mounts;
 mod removed;
+mod restored;
 mod schema;
 mod signac;
