@@ -14,7 +14,8 @@ impl Value {
                 a.len() == b.len() && a.iter().zip(b).all(|(a, b)| a.py_eq(b))
             }
             (Self::Object(a), Self::Object(b)) => {
-                a.len() == b.len() && a.iter().all(|(k, v)| b.get(k).is_some_and(|w| v.py_eq(w)))
+                let mut pairs = a.sorted().into_iter().zip(b.sorted());
+                a.len() == b.len() && pairs.all(|((k, v), (l, w))| k == l && v.py_eq(w))
             }
             _ => compare_numbers(self, other) == Some(Ordering::Equal),
         }

@@ -414,6 +414,16 @@ impl ObjectBuilder {
     }
 }
 
+impl FromIterator<(PyStr, Value)> for Object {
+    fn from_iter<T: IntoIterator<Item = (PyStr, Value)>>(entries: T) -> Self {
+        let mut builder = ObjectBuilder::default();
+        for (key, value) in entries {
+            builder.insert(key, value);
+        }
+        builder.object
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::{canonical, dumps};

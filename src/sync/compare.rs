@@ -81,8 +81,15 @@ impl Input<'_> {
         present.all(|entry| files.takes(difference.path, entry, true))
     }
 
-    /// Tells whether entries have the same content; `None` if they must be read.
-    pub(super) fn agrees(&self, here: &Entry, there: &Entry) -> Option<bool> {
+    /// Tells whether both sides have the same content; `None` if they must be read. Once a side has
+    /// changed since both agreed, times must be the same to the last digit: who works on a file may be
+    /// quick.
+    pub(super) fn agrees(
+        &self,
+        difference: &Difference<'_>,
+        here: &Entry,
+        there: &Entry,
+    ) -> Option<bool> {
         let of_files = here.is_file() && there.is_file();
         if of_files && here.size_bytes() == there.size_bytes() {
             if self.options.size_only {
@@ -92,7 +99,17 @@ impl Input<'_> {
                 return None;
             }
         }
-        here.agrees(there)
+        let has_changed = |(whose, now): (Whose, &Entry)| {
+            let before = difference.base.map(|base| base.at(whose));
+            before.is_some_and(|before| before.content != now.content)
+        };
+        let sides = [(Whose::Local, here), (Whose::Remote, there)];
+        match here.agrees(there) {
+            Some(true) if sides.into_iter().any(has_changed) => {
+                (here.content == there.content).then_some(true)
+            }
+            agrees => agrees,
+        }
     }
 }
 
@@ -202,7 +219,7 @@ impl QuestionsOfJob<'_, '_> {
 
     fn document(&mut self, difference: &Difference<'_>) {
         let is_same = match (difference.local, difference.remote) {
-            (Some(here), Some(there)) => self.input.agrees(here, there) == Some(true),
+            (Some(here), Some(there)) => self.input.agrees(difference, here, there) == Some(true),
             _ => false,
         };
         for whose in [Whose::Local, Whose::Remote] {
@@ -219,7 +236,7 @@ impl QuestionsOfJob<'_, '_> {
         let (Some(here), Some(there)) = (difference.local, difference.remote) else {
             return difference.local.is_some() || difference.remote.is_some();
         };
-        match self.input.agrees(here, there) {
+        match self.input.agrees(difference, here, there) {
             Some(agrees) => !agrees || difference.base.is_some(),
             None => {
                 let changed =

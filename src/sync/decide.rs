@@ -148,7 +148,7 @@ impl Comparison<'_> {
             (false, true) => return Decision::copy(Whose::Remote),
             _ => {}
         }
-        let agrees = self.input.agrees(here, there);
+        let agrees = self.input.agrees(difference, here, there);
         let is_same = agrees.or_else(|| self.have_same_content(place));
         let is_same = is_same.unwrap_or(false);
         if is_same && here.mode == there.mode {

@@ -3,6 +3,7 @@
 use super::side::Whose;
 use crate::pyjson::{Object, PyStr, Value};
 use regex::Regex;
+use std::collections::HashMap;
 
 /// In which direction changes go.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -107,41 +108,34 @@ impl Merger<'_> {
         local: &Object,
         remote: &Object,
     ) -> Three<Object> {
-        let mut merged = Three {
-            local: Object::new(),
-            remote: Object::new(),
-            agreed: Object::new(),
-        };
+        let [base, here, there] = [base, local, remote].map(index);
         // Keys that stay keep their order on either side, and new ones follow.
-        let here = local.iter().map(|(key, _)| key);
-        let only_there = remote.iter().map(|(key, _)| key);
-        let keys = here.chain(only_there.filter(|key| local.get(key).is_none()));
-        let mut of_remote: Vec<(PyStr, Value)> = Vec::new();
-        for key in keys {
+        let only_there = remote.iter().filter(|(key, _)| !here.contains_key(key));
+        let (mut of_local, mut of_remote) = (Vec::new(), HashMap::new());
+        let mut agreed = Vec::new();
+        for (key, _) in local.iter().chain(only_there) {
             let name = name_of(above, key);
-            let three = self.values(&name, base.get(key), local.get(key), remote.get(key));
-            if let Some(value) = three.local {
-                merged.local.insert(key.clone(), value);
-            }
-            if let Some(value) = three.agreed {
-                merged.agreed.insert(key.clone(), value);
-            }
-            of_remote.extend(three.remote.map(|value| (key.clone(), value)));
+            let values = [&base, &here, &there].map(|object| object.get(key).copied());
+            let three = self.values(&name, values);
+            let with_key = |value| (key.clone(), value);
+            of_local.extend(three.local.map(with_key));
+            agreed.extend(three.agreed.map(with_key));
+            of_remote.extend(three.remote.map(|value| (key, value)));
         }
-        let of_remote = |key: &PyStr| of_remote.iter().find(|(known, _)| known == key).cloned();
-        let order = remote.iter().chain(local.iter()).map(|(key, _)| key);
-        for (key, value) in order.filter_map(of_remote) {
-            merged.remote.insert(key, value);
+        let order = remote.iter().chain(local.iter());
+        let of_remote = order.filter_map(|(key, _)| Some((key.clone(), of_remote.remove(key)?)));
+        Three {
+            remote: of_remote.collect(),
+            local: of_local.into_iter().collect(),
+            agreed: agreed.into_iter().collect(),
         }
-        merged
     }
 
+    /// Merges the values of a key: that of the base, here and there.
     fn values(
         &mut self,
         name: &str,
-        base: Option<&Value>,
-        local: Option<&Value>,
-        remote: Option<&Value>,
+        [base, local, remote]: [Option<&Value>; 3],
     ) -> Three<Option<Value>> {
         if local == remote {
             return three(local, remote, local);
@@ -214,6 +208,11 @@ impl Merger<'_> {
         }
         winner
     }
+}
+
+/// The values by their keys, for there may be many.
+fn index(object: &Object) -> HashMap<&PyStr, &Value> {
+    object.iter().collect()
 }
 
 fn name_of(above: &str, key: &PyStr) -> String {
@@ -363,6 +362,34 @@ mod tests {
             Direction::Both,
         );
         assert_eq!((again.remote, again.conflicts.len()), (found.local, 0));
+    }
+
+    /// With a step for each pair of keys, this would not end soon.
+    #[test]
+    fn documents_may_have_many_keys() {
+        let many = |first: usize, text: &str| -> Object {
+            let entries = (first..first + 20_000).map(|n| {
+                let inner = (0..n % 3).map(|n| (PyStr::from(n.to_string().as_str()), text.into()));
+                let inner: Object = inner.collect();
+                (PyStr::from(n.to_string().as_str()), Value::Object(inner))
+            });
+            entries.collect()
+        };
+        let (base, here, there) = (many(0, "x"), many(7, "x"), many(5, "y"));
+        let lists = |object: &Object| {
+            let list = Value::List(vec![Value::Object(object.clone()), "end".into()]);
+            [(PyStr::from("list"), list)]
+                .into_iter()
+                .collect::<Object>()
+        };
+        let rule = KeyRule::default();
+        let found = merge(Some(&base), &here, &there, &rule, Direction::Both);
+        // New ones that both have, and one that was removed here and changed there.
+        assert_eq!(found.conflicts.len(), 5);
+        assert_eq!((found.local.len(), found.remote.len()), (20_001, 20_001));
+        let (here, there) = (lists(&here), lists(&there));
+        let found = merge(None, &here, &there, &rule, Direction::Both);
+        assert_eq!(found.conflicts, ["list"]);
     }
 
     fn any_object() -> impl Strategy<Value = Object> {

@@ -307,10 +307,11 @@ impl Journal {
     }
 }
 
-/// Reads a journal as far as it was written; `None` if it is none of this boot.
+/// Reads a journal as far as it was written; `None` if it is none of this boot, as far as that can be
+/// told.
 fn parse_journal(bytes: &[u8], boot: &str) -> Option<Vec<Update>> {
     let mut cursor = Cursor::new(bytes.strip_prefix(JOURNAL_MAGIC)?);
-    if cursor.bytes()? != boot.as_bytes() {
+    if cursor.bytes()? != boot.as_bytes() || boot.is_empty() {
         return None;
     }
     let mut updates = Vec::new();
@@ -431,6 +432,8 @@ mod tests {
             assert!(read.is_none_or(|read| read.len() < whole));
         }
         assert!(parse_journal(&bytes, "another boot").is_none());
+        let unknown = [JOURNAL_MAGIC, b"\0"].concat();
+        assert!(parse_journal(&unknown, "").is_none());
         memory.save(&base).expect("saved");
         let remembered = memory.load().expect("read");
         assert!(!remembered.was_cut_off && remembered.base == base);

@@ -44,7 +44,7 @@ impl<'a> Comparison<'a> {
         here: &Entry,
         there: &Entry,
     ) {
-        if self.input.agrees(here, there) == Some(true) {
+        if self.input.agrees(difference, here, there) == Some(true) {
             let text = match self.text(Whose::Local, place, Some(here)) {
                 Found::Text(bytes) => Some(bytes.into()),
                 _ => None,
@@ -204,7 +204,7 @@ impl<'a> Comparison<'a> {
         let (Some(here), Some(there)) = (difference.local, difference.remote) else {
             return self.one_sided(&place, difference, false);
         };
-        if self.input.agrees(here, there) == Some(true) {
+        if self.input.agrees(difference, here, there) == Some(true) {
             return self.agree_at(&place, difference, None);
         }
         let read = |whose, entry| self.version(whose, &place, entry, sidecar);

@@ -21,6 +21,9 @@ const SECOND_NS: TimeNs = 1_000_000_000;
 /// File systems that know no nanoseconds may know only every second second.
 const COARSE_NS: u64 = 2 * SECOND_NS as u64;
 
+/// The steps in which file systems count time: ext3, exFAT, some servers, NTFS.
+const STEPS_NS: [u64; 5] = [1_000_000_000, 10_000_000, 1_000_000, 1000, 100];
+
 /// What an entry is.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Content {
@@ -76,6 +79,29 @@ impl Entry {
     /// Tells whether entries of two file systems seem to have the same content: files have the same
     /// size and time, as far as both can tell it. `None` if only reading them can tell.
     pub fn agrees(&self, other: &Self) -> Option<bool> {
+        self.agrees_if(other, |a, b| {
+            let is_one_whole = (a % SECOND_NS == 0) != (b % SECOND_NS == 0);
+            is_one_whole && a.abs_diff(b) < COARSE_NS
+        })
+    }
+
+    /// Tells whether this is what came of copying another one to this file system, which may keep less
+    /// of a time.
+    pub fn is_copy_of(&self, other: &Self) -> bool {
+        let agrees = self.agrees_if(other, |kept, time| {
+            let mut steps = STEPS_NS.into_iter();
+            let step = steps.find(|step| kept % *step as TimeNs == 0);
+            let tolerance = step.map_or(0, |step| match step == SECOND_NS as u64 {
+                true => COARSE_NS,
+                false => step,
+            });
+            kept.abs_diff(time) < tolerance
+        });
+        agrees == Some(true)
+    }
+
+    /// Tells whether entries have the same content, files if their times are the same or near.
+    fn agrees_if(&self, other: &Self, are_near: impl Fn(TimeNs, TimeNs) -> bool) -> Option<bool> {
         match (&self.content, &other.content) {
             (
                 Content::File {
@@ -86,11 +112,7 @@ impl Entry {
                     size_bytes: size_b,
                     modified: b,
                 },
-            ) if size_a == size_b => {
-                let is_coarse = a % SECOND_NS == 0 || b % SECOND_NS == 0;
-                let is_near = is_coarse && a.abs_diff(*b) < COARSE_NS;
-                (a == b || is_near).then_some(true)
-            }
+            ) if size_a == size_b => (a == b || are_near(*a, *b)).then_some(true),
             (a, b) => Some(a == b),
         }
     }
@@ -181,6 +203,20 @@ mod tests {
             Some(true)
         );
         assert_eq!(file(1, 3 * second).agrees(&file(1, 5 * second)), None);
+        // Both know the second, and it is not the same.
+        assert_eq!(file(1, 3 * second).agrees(&file(1, 4 * second)), None);
+        // A copy has what is left of the time, and no more.
+        let source = file(1, 3 * second + 7);
+        for time in [3 * second + 7, 3 * second, 2 * second] {
+            assert!(file(1, time).is_copy_of(&source));
+        }
+        let with = |rest| file(1, 3 * second + rest);
+        assert!(with(120_000_000).is_copy_of(&with(123_456_789)));
+        assert!(with(123_456_700).is_copy_of(&with(123_456_789)));
+        assert!(!with(123_456_700).is_copy_of(&with(123_457_789)));
+        for (size, time) in [(1, 3 * second + 6), (1, second), (2, 3 * second)] {
+            assert!(!file(size, time).is_copy_of(&source));
+        }
         let dir = Entry {
             content: Content::Dir,
             mode: 0o755,

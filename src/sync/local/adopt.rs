@@ -115,7 +115,7 @@ pub(in crate::sync) fn read_file(dir: &Dir, path: &Path) -> FoundText {
 pub(in crate::sync) fn has_arrived(found: Option<&Entry>, listed: &Entry, run: &Run) -> bool {
     found.is_some_and(|found| {
         let may_differ = run.takes_growing && found.is_file() && listed.is_file();
-        may_differ || found.agrees(listed) == Some(true)
+        may_differ || found.is_copy_of(listed)
     })
 }
 

@@ -10,3 +10,4 @@ mod removed;
 mod restored;
 mod schema;
 mod signac;
+mod times;
