@@ -227,7 +227,7 @@ pub(super) fn can_ask() -> bool {
 }
 
 /// Reads an address; a path is one from a directory.
-fn address(text: &str, dir: &Path) -> Result<Address, CliError> {
+pub(super) fn address(text: &str, dir: &Path) -> Result<Address, CliError> {
     let is_here = text.contains(':') && dir.join(text).exists();
     match Address::parse(text).map_err(CliError::usage)? {
         Address::Here(path) => Ok(Address::Here(dir.join(path))),

@@ -269,6 +269,9 @@ pub(super) fn check_name(section: &str, name: &str, span: Range<usize>) -> Read<
         _ if section == "remote" && name.contains(':') => {
             fault(format!("`{name}` is no name for a {section}: it has a `:`"))
         }
+        _ if section == "remote" && name.starts_with('-') => fault(format!(
+            "`{name}` is no name for a {section}: it begins with a dash, as options do"
+        )),
         _ if matches!(
             section,
             "operation" | "group" | "cluster" | "partition" | "remote"

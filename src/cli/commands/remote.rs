@@ -4,14 +4,14 @@ use super::cluster::{key, quoted};
 use crate::cli::args::{RemoteAddArgs, RemoteArgs, RemoteCommand};
 use crate::cli::context::Context;
 use crate::cli::error::{CliError, Exit};
-use crate::cli::remotes::{Remote, local_side};
+use crate::cli::remotes::{Remote, address, local_side};
 use crate::config::{PROJECT_FILE, ProjectConfig, RemoteConfig};
 use crate::fsx::{self, Durability};
 use crate::report::harmless;
-use crate::sync::{Address, LocalSide, RemoteFacts, RemoteSide};
+use crate::sync::{Address, LocalSide, RemoteFacts, RemoteSide, SyncError};
 use crate::workspace::Project;
 use std::io::{ErrorKind, Write};
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 pub(in crate::cli) fn run(context: &Context<'_>, args: &RemoteArgs) -> Result<Exit, CliError> {
     let project = context.project()?;
@@ -47,15 +47,19 @@ impl Settings<'_> {
             let hint = format!("edit it in `{}`", self.path.display());
             return Err(CliError::refused(message).with_hint(hint));
         }
-        let url = match Address::parse(&args.address).map_err(CliError::usage)? {
-            Address::Here(path) => {
-                let path = self.context.dir.join(path);
-                path.to_str().map(str::to_owned).ok_or_else(|| {
-                    let path = path.display();
-                    CliError::usage(format!("`{path}` is not UTF-8, which settings must be"))
-                })?
-            }
-            Address::There { .. } => args.address.clone(),
+        let here = match address(&args.address, &self.context.dir)? {
+            Address::Here(path) => Some(normal(&path)),
+            Address::There { .. } => None,
+        };
+        if here.as_deref() == Some(self.root()) {
+            return Err(SyncError::Same(args.address.clone()).into());
+        }
+        let url = match &here {
+            Some(path) => path.to_str().map(str::to_owned).ok_or_else(|| {
+                let path = path.display();
+                CliError::usage(format!("`{path}` is not UTF-8, which settings must be"))
+            })?,
+            None => args.address.clone(),
         };
         let remote = RemoteConfig {
             url,
@@ -79,6 +83,12 @@ impl Settings<'_> {
         file.write_all(added.as_bytes())?;
         let note = format!("added `{name}` to `{}`", self.path.display());
         self.context.term.note(harmless(note));
+        if let Some(path) = here.filter(|path| local_side(path, name).is_err()) {
+            let path = path.display();
+            let term = self.context.term;
+            term.warn(format_args!("there is no signac project at `{path}`"));
+            term.hint("`sweepfs init` makes one in it; or is its disk not mounted?");
+        }
         Ok(Exit::Done)
     }
 
@@ -212,6 +222,23 @@ impl Settings<'_> {
     }
 }
 
+/// Returns an absolute path without `..`, which leads to the same place from everywhere.
+fn normal(path: &Path) -> PathBuf {
+    let mut normal = PathBuf::new();
+    for part in path.components() {
+        match part {
+            Component::ParentDir => {
+                // What is above a link is not where it stands.
+                normal = fsx::physical(&normal).unwrap_or(normal);
+                normal.pop();
+            }
+            Component::CurDir => {}
+            part => normal.push(part),
+        }
+    }
+    normal
+}
+
 fn described(name: &str, root: &Path, facts: &RemoteFacts) -> Vec<String> {
     let jobs = match facts.n_jobs {
         1 => "1 job".to_owned(),
@@ -293,6 +320,27 @@ fn without_table(text: &str, name: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_path_leads_to_the_same_place_from_everywhere() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let root = fsx::physical(dir.path()).expect("there");
+        std::fs::create_dir_all(root.join("a/b")).expect("made");
+        std::os::unix::fs::symlink("a/b", root.join("link")).expect("made");
+        for (path, expected) in [
+            ("./x/../y", "y"),
+            ("a/b/../../y", "y"),
+            ("link/../y", "a/y"),
+            ("link/y", "link/y"),
+            ("none/../../y", "../y"),
+        ] {
+            let expected = match expected.strip_prefix("../") {
+                Some(rest) => root.parent().expect("not the root").join(rest),
+                None => root.join(expected),
+            };
+            assert_eq!(normal(&root.join(path)), expected, "{path}");
+        }
+    }
 
     #[test]
     fn only_the_lines_of_the_table_go() {
