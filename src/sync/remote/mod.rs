@@ -39,6 +39,12 @@ const SILENCE_MAX: Duration = Duration::from_secs(300);
 /// So many files are written by one command.
 const TEXTS_AT_ONCE: usize = 500;
 
+/// And so many are given their places together.
+const ITEMS_AT_ONCE: usize = 100;
+
+/// So many texts are not worth an `rsync`.
+const TEXTS_BY_SCRIPT_MAX: usize = 20;
+
 /// And so many bytes of what they are about: xargs(1) takes 128 KiB at once, and would cut an item in two.
 const WORDS_BYTES_MAX: usize = 1 << 16;
 
@@ -318,28 +324,22 @@ impl RemoteSide {
             .iter()
             .map(|item| item.iter().map(|text| text.len() + 1).sum());
         let at_once = WORDS_BYTES_MAX / sizes.max().unwrap_or(1).max(1);
-        let at_once = (n_texts * at_once.clamp(1, TEXTS_AT_ONCE)).to_string();
+        let at_once = (n_texts * at_once.clamp(1, ITEMS_AT_ONCE)).to_string();
         // What is before the items stands in the script as its first two arguments.
         let script = [script::PRELUDE, "shift 2\n", script].concat();
         let trash = self.trash_of(run);
         let args = [&trash, OsStr::new(&at_once), OsStr::new(&script)];
         let texts = items.iter().flatten().map(Vec::as_slice);
         let answer = self.ask_of(script::WITH_ITEMS, &args, texts)?;
-        let why = answer
-            .complaint
-            .lines()
-            .next_back()
-            .unwrap_or("no answer")
-            .to_owned();
-        self.take(&answer.output, items.len(), 0, &why, done)
+        let why = last_line(&answer.complaint, "no answer");
+        self.take(&answer.output, items.len(), &why, done)
     }
 
-    /// Reads answers: of each item its number, from `first`, and what came of it.
+    /// Reads answers: of each item its number and what came of it.
     fn take(
         &self,
         output: &[u8],
         n_items: usize,
-        first: usize,
         why_missing: &str,
         done: &Done<'_>,
     ) -> Result<(), SyncError> {
@@ -349,7 +349,7 @@ impl RemoteSide {
             let at = std::str::from_utf8(pair[0])
                 .ok()
                 .and_then(|at| at.parse::<usize>().ok());
-            let place = at.and_then(|at| is_done.get_mut(at.checked_sub(first)?));
+            let place = at.and_then(|at| is_done.get_mut(at));
             match (at, place) {
                 (Some(at), Some(is_done)) if !*is_done => {
                     *is_done = true;
@@ -364,7 +364,41 @@ impl RemoteSide {
             }
         }
         for (at, _) in is_done.iter().enumerate().filter(|(_, is_done)| !**is_done) {
-            done(first + at, Err(why_missing.to_owned()));
+            done(at, Err(why_missing.to_owned()));
+        }
+        Ok(())
+    }
+
+    /// Writes files one by one, in few commands.
+    fn write_by_script(
+        &self,
+        run: &Run,
+        texts: &[(usize, &NewText)],
+        done: &Done<'_>,
+    ) -> Result<(), SyncError> {
+        for chunk in texts.chunks(TEXTS_AT_ONCE) {
+            let mut script = [script::PRELUDE, script::WRITE].concat().into_bytes();
+            for (n, (_, text)) in chunk.iter().enumerate() {
+                script.extend_from_slice(b"w");
+                for word in words_to_write(n, text) {
+                    script.push(b' ');
+                    script.extend(quoted_bytes(OsStr::from_bytes(&word)));
+                }
+                script.push(b'\n');
+            }
+            script.extend_from_slice(b":\n");
+            let trash = self.trash_of(run);
+            let answer = self
+                .connection
+                .ask_with(&script, &[&self.root, &trash], |input| {
+                    chunk
+                        .iter()
+                        .try_for_each(|(_, text)| input.write_all(&text.bytes))
+                });
+            let answer = answer.map_err(|error| failed(&error))?;
+            let why = last_line(&answer.complaint, "not written");
+            let done: &Done<'_> = &|n, outcome| done(chunk[n].0, outcome);
+            self.take(&answer.output, chunk.len(), &why, done)?;
         }
         Ok(())
     }
@@ -505,36 +539,16 @@ impl Side for RemoteSide {
     }
 
     fn write_many(&self, run: &Run, texts: &[NewText], done: &Done<'_>) -> Result<(), SyncError> {
-        for (n, chunk) in texts.chunks(TEXTS_AT_ONCE).enumerate() {
-            let first = n * TEXTS_AT_ONCE;
-            let mut script = [script::PRELUDE, script::WRITE].concat().into_bytes();
-            for (at, text) in chunk.iter().enumerate() {
-                script.extend_from_slice(b"w");
-                for word in words_to_write(first + at, text) {
-                    script.push(b' ');
-                    script.extend(quoted_bytes(OsStr::from_bytes(&word)));
-                }
-                script.push(b'\n');
+        let all = texts.iter().enumerate();
+        let (of_jobs, others): (Vec<_>, Vec<_>) =
+            all.partition(|(_, text)| text.place.job.is_some());
+        match of_jobs.len() > TEXTS_BY_SCRIPT_MAX {
+            true => {
+                self.push_texts(run, &of_jobs, done)?;
+                self.write_by_script(run, &others, done)
             }
-            script.extend_from_slice(b":\n");
-            let trash = self.trash_of(run);
-            let answer = self
-                .connection
-                .ask_with(&script, &[&self.root, &trash], |input| {
-                    chunk
-                        .iter()
-                        .try_for_each(|text| input.write_all(&text.bytes))
-                });
-            let answer = answer.map_err(|error| failed(&error))?;
-            let why = answer
-                .complaint
-                .lines()
-                .next_back()
-                .unwrap_or("not written")
-                .to_owned();
-            self.take(&answer.output, chunk.len(), first, &why, done)?;
+            false => self.write_by_script(run, &[others, of_jobs].concat(), done),
         }
-        Ok(())
     }
 
     fn remove_many(
@@ -558,7 +572,7 @@ impl Side for RemoteSide {
             let id = job.id.to_string();
             vec![
                 at.to_string().into_bytes(),
-                lock_of(&job.id).into_bytes(),
+                lock_of_job(&job.id),
                 format!("workspace/{id}").into_bytes(),
                 digest_of_job(job).into_bytes(),
             ]
@@ -667,12 +681,6 @@ fn digest_of_job(job: &JobTree) -> String {
     digest.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// The lock that guards a job's sidecar.
-fn lock_of(id: &JobId) -> String {
-    let id = id.to_string();
-    format!(".sweepfs/locks/{}", &id[id.len() - 2..])
-}
-
 /// The texts of an item for the scripts: its number, its name, what must be there.
 fn item(at: usize, removal: &Removal) -> Vec<Vec<u8>> {
     vec![
@@ -682,21 +690,31 @@ fn item(at: usize, removal: &Removal) -> Vec<Vec<u8>> {
     ]
 }
 
+/// The lock that guards a file, below the project's directory; empty for none.
+fn lock_of(place: &Place) -> Vec<u8> {
+    match place.job {
+        Some(id) if place.path.as_bytes() == FLOW_FILE.as_bytes() => lock_of_job(&id),
+        _ => Vec::new(),
+    }
+}
+
+/// The lock that guards what is recorded of a job.
+fn lock_of_job(id: &JobId) -> Vec<u8> {
+    let id = id.to_string();
+    format!(".sweepfs/locks/{}", &id[id.len() - 2..]).into_bytes()
+}
+
 fn words_to_write(at: usize, text: &NewText) -> [Vec<u8>; 7] {
     let name = name_of(&text.place);
     let parent = name.iter().rposition(|b| *b == b'/').map_or(0, |at| at + 1);
     let temporary = format!("._{}{INCOMING_SUFFIX}", Uuid::new_v4());
-    let lock = match text.place.job {
-        Some(id) if text.place.path.as_bytes() == FLOW_FILE.as_bytes() => lock_of(&id),
-        _ => String::new(),
-    };
     [
         at.to_string().into_bytes(),
         name.clone(),
         text.bytes.len().to_string().into_bytes(),
         text.modified.map(seconds).unwrap_or_default().into_bytes(),
         state(text.before.as_ref()),
-        lock.into_bytes(),
+        lock_of(&text.place),
         [&name[..parent], temporary.as_bytes()].concat(),
     ]
 }

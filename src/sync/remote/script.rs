@@ -238,11 +238,81 @@ while [ $# -gt 0 ]; do remove "$1" "$2" "$3" "$4"; shift 4; done
 "#;
 
 /// Gives files that have arrived their places: of each on the standard input its number, name, what must
-/// be in its place, and where it is.
+/// be in its place, where it is, and its lock.
+///
+/// Most are done together: what is replaced gets its second name in the trash first, and is judged by
+/// that; then each takes its place, if that is still the file which was kept. If anything is not as
+/// it should be, each is done for itself.
 pub(super) const INSTALL_FILES: &str = r#"
+newline='
+'
+has_job() {
+  job=${1#workspace/}
+  is_plain "$1" && [ -d "workspace/${job%%/*}" ]
+}
+# Keeps all files in the trash, if they are what was listed.
+keep() {
+  n=$# listed=
+  while [ "$n" -gt 0 ]; do
+    case $3 in "f "*) ;; *) return 1 ;; esac
+    has_job "$2" && [ -f "$2" ] && [ ! -L "$2" ] && [ ! -e "$trash/$2" ] && [ ! -L "$trash/$2" ] || return
+    listed=$listed$newline$3
+    set -- "$@" "$2"
+    shift 5
+    n=$((n - 5))
+  done
+  mkdir -p -- "$trash" && cp -l --parents -- "$@" "$trash" &&
+    kept=$(cd -- "$trash" && stat -c 'f %s %.9Y' -- "$@") && [ "$newline$kept" = "$listed" ] && return
+  (cd -- "$trash" && rm -f -- "$@")
+  return 1
+}
+# Gives all files their second names, if those are free.
+place() {
+  n=$# arriving=${4#*/}
+  arriving=${arriving%%/*}
+  while [ "$n" -gt 0 ]; do
+    [ "$3" = - ] && has_job "$2" && [ ! -e "$2" ] && [ ! -L "$2" ] || return
+    set -- "$@" "${4#*/*/}"
+    shift 5
+    n=$((n - 5))
+  done
+  # Those that get none are looked at one by one.
+  (cd "workspace/$arriving" && cp -l --parents -- "$@" ..) || :
+}
+# Takes their first names from those that have a second one.
+unplace() {
+  n=$# arriving=${4#*/}
+  arriving=${arriving%%/*}
+  while [ "$n" -gt 0 ]; do
+    if [ "$4" -ef "$2" ]; then
+      answer "$1" done
+      set -- "$@" "$4"
+    else
+      install "$1" "$2" "$3" "$4" "$5"
+    fi
+    shift 5
+    n=$((n - 5))
+  done
+  [ $# = 0 ] || rm -f -- "$@"
+}
+lock() {
+  [ "$1" != "$locked" ] || return 0
+  exec 9>&-
+  locked=$1
+  [ -n "$1" ] && [ -w "${1%/*}" ] && { [ ! -e "$1" ] || [ -w "$1" ]; } || return 0
+  exec 9>>"$1"
+  flock 9 2>/dev/null
+}
+replace() {
+  lock "$5"
+  if ! [ "$trash/$2" -ef "$2" ]; then answer "$1" changed
+  elif why=$(mv -f -T -- "$4" "$2" 2>&1); then answer "$1" done
+  else answer "$1" "error ${why##*: }"
+  fi
+}
 install() {
-  job=${2#workspace/}
-  if ! is_plain "$2" || ! [ -d "workspace/${job%%/*}" ]; then answer "$1" changed
+  lock "$5"
+  if ! has_job "$2"; then answer "$1" changed
   elif [ "$3" = - ]; then
     [ -d "${2%/*}" ] || mkdir -p -- "${2%/*}"
     if [ -e "$2" ] || [ -L "$2" ]; then answer "$1" changed
@@ -256,7 +326,15 @@ install() {
   else answer "$1" "error ${why##*: }"
   fi
 }
-while [ $# -gt 0 ]; do install "$1" "$2" "$3" "$4"; shift 4; done
+locked=
+# Enough to be worth it.
+if [ $# -gt 15 ] && [ "$3" = - ] && place "$@" 2>/dev/null; then
+  unplace "$@"
+elif [ $# -gt 15 ] && [ "$3" != - ] && keep "$@" 2>/dev/null; then
+  while [ $# -gt 0 ]; do replace "$@"; shift 5; done
+else
+  while [ $# -gt 0 ]; do install "$@"; shift 5; done
+fi
 "#;
 
 /// Makes the place where jobs and parts of files arrive.

@@ -2,7 +2,7 @@
 
 use super::rsync::{Complaints, Transfer};
 use super::scratch::Scratch;
-use super::{CHANGED, RemoteSide, name_of, script, state};
+use super::{CHANGED, RemoteSide, lock_of, name_of, script, state};
 use crate::fsx::{self, Dir};
 use crate::sync::LocalSide;
 use crate::sync::local::{ARRIVING, has_arrived, read_file};
@@ -14,6 +14,7 @@ use crate::sync::side::{
 use crate::sync::tree::{Content, Entry};
 use std::collections::{BTreeSet, HashMap};
 use std::ffi::{OsStr, OsString};
+use std::io::Write;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
@@ -253,7 +254,8 @@ impl RemoteSide {
             self.push_known(local, run, &arriving, &others[range], done)?;
         }
         for range in ranges(&contents, |(_, copy)| (1, copy.source.size_bytes())) {
-            self.push_contents(local, run, &arriving, &contents[range], done)?;
+            let from = local.workspace().dir();
+            self.push_contents(from, run, &arriving, &contents[range], done)?;
         }
         Ok(())
     }
@@ -303,11 +305,40 @@ impl RemoteSide {
         Ok(())
     }
 
+    /// Writes small files of jobs by way of a directory here.
+    pub(super) fn push_texts(
+        &self,
+        run: &Run,
+        texts: &[(usize, &NewText)],
+        done: &Done<'_>,
+    ) -> Result<(), SyncError> {
+        let arriving = self.prepare()?;
+        for range in ranges(texts, |(_, text)| (1, text.bytes.len() as u64)) {
+            let scratch = Scratch::new(self.scratch.path())?;
+            let copies = texts[range].iter().map(|(at, text)| {
+                let source = write_file(scratch.path(), text)?;
+                let (place, before) = (text.place.clone(), text.before.clone());
+                Ok((
+                    *at,
+                    FileCopy {
+                        place,
+                        source,
+                        before,
+                    },
+                ))
+            });
+            let copies = copies.collect::<Result<Vec<_>, SyncError>>()?;
+            let batch: Vec<_> = copies.iter().map(|(at, copy)| (*at, copy)).collect();
+            self.push_contents(scratch.path(), run, &arriving, &batch, done)?;
+        }
+        Ok(())
+    }
+
     /// Pushes files beside the jobs. Those that are whole, and what they were when they were listed,
     /// are given their places then, if there is still in them what there was.
     fn push_contents(
         &self,
-        local: &LocalSide,
+        from: &Path,
         run: &Run,
         arriving: &Path,
         batch: &[(usize, &FileCopy)],
@@ -333,7 +364,7 @@ impl RemoteSide {
         basis.push(self.workspace());
         let complaints = self.transfer(&Transfer {
             to: Whose::Remote,
-            here: local.workspace().dir(),
+            here: from,
             there: arriving,
             names: &names,
             options: vec![basis],
@@ -345,16 +376,11 @@ impl RemoteSide {
             .map(|name| [&below, name.as_slice()].concat())
             .collect();
         let found = self.examine(&names, 0)?;
-        let (mut arrived, mut items) = (Vec::new(), Vec::new());
+        let mut arrived = Vec::new();
         for (((at, copy), _), name) in ready.into_iter().zip(names) {
             let entry = found.get(&name);
             match entry.filter(|entry| has_arrived(Some(entry), &copy.source, run)) {
-                Some(entry) => {
-                    let number = items.len().to_string().into_bytes();
-                    let before = state(copy.before.as_ref());
-                    items.push(vec![number, name_of(&copy.place), before, name]);
-                    arrived.push((*at, entry));
-                }
+                Some(entry) => arrived.push((*at, *copy, name, entry)),
                 None => {
                     let name = name_in_workspace(&copy.place);
                     let why = with_complaint(CHANGED.to_owned(), &complaints, &name);
@@ -362,10 +388,39 @@ impl RemoteSide {
                 }
             }
         }
-        self.for_items(run, script::INSTALL_FILES, &items, &|n, outcome| {
-            let (at, entry) = arrived[n];
-            done(at, outcome.map(|_| Some(entry.clone())));
-        })
+        self.install_files(run, arrived, done)
+    }
+
+    /// Gives files that have arrived their places: those for free places are done together, and so
+    /// are those that replace something.
+    fn install_files(
+        &self,
+        run: &Run,
+        mut arrived: Vec<(usize, &FileCopy, Vec<u8>, &Entry)>,
+        done: &Done<'_>,
+    ) -> Result<(), SyncError> {
+        // Each lock is taken once.
+        let order = |copy: &FileCopy| (copy.before.is_some(), lock_of(&copy.place));
+        arrived.sort_by_cached_key(|(_, copy, ..)| order(copy));
+        let n_new = arrived.partition_point(|(_, copy, ..)| copy.before.is_none());
+        let (new, replacing) = arrived.split_at(n_new);
+        for group in [new, replacing] {
+            let item = |(n, (_, copy, name, _)): (usize, &(usize, &FileCopy, Vec<u8>, &Entry))| {
+                vec![
+                    n.to_string().into_bytes(),
+                    name_of(&copy.place),
+                    state(copy.before.as_ref()),
+                    name.clone(),
+                    lock_of(&copy.place),
+                ]
+            };
+            let items: Vec<_> = group.iter().enumerate().map(item).collect();
+            self.for_items(run, script::INSTALL_FILES, &items, &|n, outcome| {
+                let (at, _, _, entry) = group[n];
+                done(at, outcome.map(|_| Some(entry.clone())));
+            })?;
+        }
+        Ok(())
     }
 
     /// Tells of each file whether there is in its place what was listed.
@@ -587,6 +642,29 @@ fn is_as_listed(copy: &FileCopy, found: &HashMap<Vec<u8>, Entry>) -> bool {
         (Some(found), None) => found.is_dir() && copy.source.is_dir(),
         (None, Some(_)) => false,
     }
+}
+
+/// Writes a file where it is to be copied from; returns what it is there.
+fn write_file(dir: &Path, text: &NewText) -> Result<Entry, SyncError> {
+    let path = dir.join(text.place.below_workspace().as_path());
+    let parent = path.parent().unwrap_or(dir);
+    fsx::create_dir_all(parent)?;
+    let mut file = Dir::open(parent)?.create_file(path.file_name().unwrap_or_default())?;
+    let before = text.before.as_ref().map(|before| before.mode);
+    let mode = before.unwrap_or_else(fsx::usual_mode);
+    let written = file
+        .write_all(&text.bytes)
+        .and_then(|()| fsx::set_mode_and_time(&file, mode, text.modified))
+        .and_then(|()| fsx::stamp_of(&file));
+    let stamp = written.map_err(|error| SyncError::Failed {
+        message: format!("cannot write `{}`: {error}", path.display()),
+        hint: None,
+    })?;
+    let content = Content::File {
+        size_bytes: stamp.size_bytes,
+        modified: stamp.modified,
+    };
+    Ok(Entry { content, mode })
 }
 
 fn with_complaint(why: String, complaints: &Complaints, name: &[u8]) -> String {
