@@ -98,6 +98,7 @@ fn run(mut args: Args, term: &Term) -> Result<Exit, CliError> {
         Command::Serve(args) => commands::mount::serve(&context, &args),
         Command::Watchdog(args) => commands::mount::watchdog(&args),
         Command::Batch(args) => commands::batch::run(&context, &args),
+        Command::SyncServe(args) => commands::sync_serve::run(&context, &args),
         Command::LocalQueue(args) => commands::local_queue::run(&context, &args.command),
     }
 }

@@ -384,6 +384,8 @@ pub struct Details {
     pub gid: u32,
     /// Blocks of 512 bytes.
     pub blocks: u64,
+    /// The number of the device that holds it.
+    pub device: u64,
     /// Times, inode and size.
     pub stamp: Stamp,
 }
@@ -396,6 +398,7 @@ impl Details {
             uid: stat.st_uid,
             gid: stat.st_gid,
             blocks: stat.st_blocks as u64,
+            device: stat.st_dev,
             stamp: Stamp::of(stat),
         }
     }

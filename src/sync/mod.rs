@@ -30,7 +30,9 @@ pub use options::{FileFilter, MAX_DELETE_PERCENT, Options, Prefer};
 pub use pace::{Pace, Pacer, STOPPED};
 pub use path::{Place, RelPath, UnsafePath};
 pub use plan::{Bytes, Conflict, Deleted, Line, NewFile, NewJob, Plan, Rename, TextMerge, Totals};
-pub use remote::{Address, BadAddress, RemoteFacts, RemoteOptions, RemoteSide};
+pub use remote::{
+    Address, BadAddress, PROTOCOL, RemoteFacts, RemoteOptions, RemoteSide, ServeError, write_list,
+};
 pub use session::{Prepared, Session, Wanted};
 pub use side::{
     Done, FileCopy, FileDigest, FoundText, JobCopy, JobDone, Listing, NewText, Outcome, Peer,

@@ -33,6 +33,7 @@ mod stress;
 mod sync;
 mod sync_guarded;
 mod sync_hostile;
+mod sync_served;
 mod sync_ssh;
 mod template;
 mod tidy;

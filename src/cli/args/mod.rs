@@ -13,7 +13,9 @@ pub(super) use queue::{
     BatchSelectionArgs, BatchState, CancelArgs, HoldArgs, QueueArgs, ReleaseArgs,
 };
 pub(super) use remote::{RemoteAddArgs, RemoteArgs, RemoteCommand};
-pub(super) use sync::{LimitArgs, PreferChoice, StrategyChoice, SyncArgs};
+pub(super) use sync::{
+    LimitArgs, PreferChoice, StrategyChoice, SyncArgs, SyncServeArgs, SyncServeWhat,
+};
 pub(super) use workflow::{
     BatchArgs, ClusterArgs, ClusterCommand, ExecArgs, ExplainArgs, LogArgs, NextArgs, Order,
     RunArgs, StatusArgs, SubmitArgs, WorkflowArgs, WorkflowCommand, WorkflowForgetArgs,
@@ -137,6 +139,8 @@ pub(super) enum Command {
     Batch(BatchArgs),
     #[command(hide = true)]
     LocalQueue(LocalQueueArgs),
+    #[command(hide = true)]
+    SyncServe(SyncServeArgs),
 }
 
 /// Make the current directory a signac project.

@@ -247,3 +247,17 @@ fn size(text: &str) -> Result<u64, String> {
         false => memory_bytes(text).map_err(|wrong| format!("`{text}` {}; {}", wrong.0, wrong.1)),
     }
 }
+
+/// What one `sweepfs` does for another one.
+#[derive(Debug, ClapArgs)]
+pub(in crate::cli) struct SyncServeArgs {
+    pub(in crate::cli) what: SyncServeWhat,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(in crate::cli) enum SyncServeWhat {
+    /// Says which protocol it speaks.
+    Protocol,
+    /// Lists the files of the project.
+    List,
+}

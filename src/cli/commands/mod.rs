@@ -26,6 +26,7 @@ pub(super) mod statepoint;
 pub(super) mod status;
 pub(super) mod submit;
 pub(super) mod sync;
+pub(super) mod sync_serve;
 pub(super) mod table;
 pub(super) mod unmount;
 pub(super) mod update_cache;

@@ -258,7 +258,13 @@ fn described(name: &str, root: &Path, facts: &RemoteFacts) -> Vec<String> {
     }
     match facts.sweepfs.as_str() {
         "" => add("good", "no sweepfs there, and none is needed".to_owned()),
-        version => add("good", format!("sweepfs {version}")),
+        version if facts.is_served => {
+            add("good", format!("sweepfs {version}, which lists the files"));
+        }
+        version => add(
+            "good",
+            format!("sweepfs {version}, which is of another kind; `find` lists the files"),
+        ),
     }
     lines
 }

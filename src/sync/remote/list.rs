@@ -27,7 +27,7 @@ const SECOND_NS: TimeNs = 1_000_000_000;
 #[error("its list of files makes no sense: {0}")]
 pub(super) struct BadList(String);
 
-fn bad(what: impl Into<String>) -> BadList {
+pub(super) fn bad(what: impl Into<String>) -> BadList {
     BadList(what.into())
 }
 
@@ -82,6 +82,17 @@ impl Records {
 }
 
 impl Record {
+    /// One that is no end.
+    pub(super) fn of(kind: u8, device: u64, path: Vec<u8>, entry: Option<Entry>) -> Self {
+        Self {
+            kind,
+            device,
+            path,
+            entry,
+            number: 0,
+        }
+    }
+
     fn new(fields: &[Vec<u8>]) -> Result<Self, BadList> {
         let [kind, number, time, mode, device, path, link] = fields else {
             return Err(bad("fields are missing"));
@@ -219,7 +230,8 @@ impl<'a> Lister<'a> {
         pushed
     }
 
-    fn add(&mut self, record: Record) -> Result<(), BadList> {
+    /// Takes a record, whoever read it.
+    pub(super) fn add(&mut self, record: Record) -> Result<(), BadList> {
         if self.end.is_some() {
             return Err(bad("it goes on after its end"));
         }
@@ -234,6 +246,11 @@ impl<'a> Lister<'a> {
             _ => self.add_below(record)?,
         }
         Ok(())
+    }
+
+    /// Notes that all has come.
+    pub(super) fn end(&mut self) {
+        self.end = Some(0);
     }
 
     fn add_below(&mut self, record: Record) -> Result<(), BadList> {
@@ -635,6 +652,8 @@ mod tests {
             ("12.0000000010", 12_000_000_001),
             ("-2.5000000000", -1_500_000_000),
             ("-1.0000000000", -1_000_000_000),
+            // What was 1.5 s and 1 ns before 1970 begins 2 s before it.
+            ("-2.4999999990", -1_500_000_001),
         ] {
             assert_eq!(found_time_ns(text.as_bytes()), Ok(ns));
             assert_eq!(format!("{}0", found_time(ns)), text);

@@ -1,13 +1,16 @@
 //! A data space on another machine, reached by `ssh`. Nothing of ours needs to be there.
 
 mod address;
+mod compact;
 mod list;
 mod rsync;
 mod scratch;
 mod script;
+mod serve;
 mod transfer;
 
 pub use address::{Address, BadAddress};
+pub use serve::{PROTOCOL, ServeError, write_list};
 
 use super::local::ARRIVING;
 use super::path::{Place, RelPath};
@@ -21,6 +24,7 @@ use crate::fsx;
 use crate::report::{Event, Observer, with_causes};
 use crate::statepoint::JobId;
 use crate::workflow::FLOW_FILE;
+use compact::Blocks;
 use list::{BadList, Lister, Records};
 use md5::{Digest, Md5};
 use scratch::Scratch;
@@ -30,6 +34,7 @@ use std::ffi::{OsStr, OsString};
 use std::io::{self, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use uuid::Uuid;
 
@@ -85,6 +90,8 @@ pub struct RemoteFacts {
     pub is_writable: bool,
     /// How many jobs there are.
     pub n_jobs: u64,
+    /// Whether `sweepfs` lists the files; if not, `find` does.
+    pub is_served: bool,
 }
 
 /// A data space on another machine.
@@ -99,6 +106,8 @@ pub struct RemoteSide {
     /// The project's directory.
     root: OsString,
     trash: OsString,
+    /// A `sweepfs` there understands us.
+    is_served: AtomicBool,
 }
 
 impl RemoteSide {
@@ -146,6 +155,7 @@ impl RemoteSide {
             _ => return Err(failed(&connection.failed(&answer))),
         }
         let (root, trash) = (OsStr::from_bytes(field()), OsStr::from_bytes(field()));
+        let is_served = field() == PROTOCOL.as_bytes();
         if root.is_empty() || trash.is_empty() {
             return Err(failed(&connection.failed(&answer)));
         }
@@ -155,6 +165,7 @@ impl RemoteSide {
             connection,
             scratch,
             options,
+            is_served: is_served.into(),
             _lock: None,
         })
     }
@@ -222,6 +233,7 @@ impl RemoteSide {
             sweepfs: version(sweepfs, "sweepfs"),
             is_writable: is_writable == "yes",
             n_jobs: n_jobs.trim().parse().unwrap_or_default(),
+            is_served: self.is_served(),
         })
     }
 
@@ -300,6 +312,67 @@ impl RemoteSide {
         });
         pushed.map_err(|error| self.nonsense(&error))?;
         Ok(found)
+    }
+
+    fn is_served(&self) -> bool {
+        self.is_served.load(Ordering::Relaxed)
+    }
+
+    /// Has the `sweepfs` there list the files. What it says is checked as what `find` says.
+    fn list_served(&self) -> Result<Listing, SyncError> {
+        let state = RefCell::new((Lister::new(self.root()), Blocks::default()));
+        let mut fault = None;
+        let answer = self.connection.stream(
+            script::LIST_SERVED,
+            &[&self.root],
+            |_| Ok(()),
+            |chunk| {
+                let (lister, blocks) = &mut *state.borrow_mut();
+                let pushed = blocks.push(chunk, |record| lister.add(record));
+                pushed.map_err(|error| {
+                    fault = Some(error);
+                    io::ErrorKind::InvalidData.into()
+                })
+            },
+        );
+        if let Some(fault) = fault {
+            return Err(self.nonsense(&fault));
+        }
+        let answer = answer.map_err(|error| failed(&error))?;
+        if answer.code != 0 {
+            return Err(failed(&self.connection.failed(&answer)));
+        }
+        let (mut lister, blocks) = state.into_inner();
+        if blocks.is_complete() {
+            lister.end();
+        }
+        let listing = lister.finish("");
+        listing.map_err(|error| self.nonsense(&error))
+    }
+
+    fn list_by_find(&self) -> Result<Listing, SyncError> {
+        let lister = RefCell::new(Lister::new(self.root()));
+        let mut fault = None;
+        let answer = self.connection.stream(
+            script::LIST,
+            &[&self.root],
+            |_| Ok(()),
+            |chunk| {
+                lister.borrow_mut().push(chunk).map_err(|error| {
+                    fault = Some(error);
+                    io::ErrorKind::InvalidData.into()
+                })
+            },
+        );
+        if let Some(fault) = fault {
+            return Err(self.nonsense(&fault));
+        }
+        let answer = answer.map_err(|error| failed(&error))?;
+        if answer.code != 0 {
+            return Err(failed(&self.connection.failed(&answer)));
+        }
+        let listing = lister.into_inner().finish(&answer.complaint);
+        listing.map_err(|error| self.nonsense(&error))
     }
 
     fn nonsense(&self, error: &BadList) -> SyncError {
@@ -492,35 +565,27 @@ impl Side for RemoteSide {
     }
 
     fn list(&self, observer: &dyn Observer) -> Result<Listing, SyncError> {
-        let lister = RefCell::new(Lister::new(self.root()));
         let what = "listing jobs there";
         observer.event(Event::Progress {
             what,
             done: 0,
             total: 0,
         });
-        let mut fault = None;
-        let answer = self.connection.stream(
-            script::LIST,
-            &[&self.root],
-            |_| Ok(()),
-            |chunk| {
-                lister.borrow_mut().push(chunk).map_err(|error| {
-                    fault = Some(error);
-                    io::ErrorKind::InvalidData.into()
-                })
-            },
-        );
+        let served = self.is_served().then(|| self.list_served());
+        let listing = match served {
+            Some(Ok(listing)) => Ok(listing),
+            Some(Err(error)) => {
+                tracing::info!(
+                    "the sweepfs of `{}` is of no use: {error}",
+                    self.options.host
+                );
+                self.is_served.store(false, Ordering::Relaxed);
+                self.list_by_find()
+            }
+            None => self.list_by_find(),
+        };
         observer.event(Event::Finished);
-        if let Some(fault) = fault {
-            return Err(self.nonsense(&fault));
-        }
-        let answer = answer.map_err(|error| failed(&error))?;
-        if answer.code != 0 {
-            return Err(failed(&self.connection.failed(&answer)));
-        }
-        let listing = lister.into_inner().finish(&answer.complaint);
-        listing.map_err(|error| self.nonsense(&error))
+        listing
     }
 
     fn read_many(&self, places: &[Place]) -> Result<Vec<FoundText>, SyncError> {
@@ -679,6 +744,10 @@ fn digest_of_job(job: &JobTree) -> String {
     records.sort_unstable();
     let digest: FileDigest = Md5::digest(records.concat()).into();
     digest.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn last_line(complaint: &str, usual: &str) -> String {
+    complaint.lines().next_back().unwrap_or(usual).to_owned()
 }
 
 /// The texts of an item for the scripts: its number, its name, what must be there.

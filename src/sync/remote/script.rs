@@ -19,8 +19,9 @@ macro_rules! id {
     };
 }
 
-/// Finds the project. Answers `ok`, its physical path, and where its trash is: on the file system of
-/// the jobs, so that moving there never copies. Or the word for what is missing.
+/// Finds the project. Answers `ok`, its physical path, where its trash is (on the file system of
+/// the jobs, so that moving there never copies), and what a `sweepfs` there says of its protocol. Or
+/// the word for what is missing.
 pub(super) const PROBE: &str = r#"cd -- "$1" 2>/dev/null || { printf 'directory\0'; exit 0; }
 [ -f .signac/config ] || { printf 'project\0'; exit 0; }
 case $(find --version 2>/dev/null) in *GNU*) ;; *) printf 'find\0'; exit 0 ;; esac
@@ -31,7 +32,8 @@ trash=$root/.sweepfs/trash
 if [ -d workspace ] && [ "$(stat -c %d .)" != "$(stat -L -c %d workspace)" ]; then
   trash=$root/workspace/.sweepfs-trash
 fi
-printf 'ok\0%s\0%s\0' "$root" "$trash"
+served=$(timeout 20 sweepfs sync-serve protocol </dev/null 2>/dev/null)
+printf 'ok\0%s\0%s\0%s\0' "$root" "$trash" "$served"
 "#;
 
 /// Says what is there: the version of `rsync`, that of `sweepfs`, whether the jobs can be changed,
@@ -74,6 +76,10 @@ find -H workspace -xdev -mindepth 1 \( -path 'workspace/*/*' -o -name '"#,
 printf 'E\0%s\0\0\0\0\0\0' $?
 "#
 );
+
+/// Has the `sweepfs` there list the project.
+pub(super) const LIST_SERVED: &str = r#"cd -- "$1" && exec sweepfs sync-serve list </dev/null
+"#;
 
 /// Says what is at each of the names on the standard input, or below it; nothing if there is nothing.
 pub(super) const EXAMINE: &str = concat!(
