@@ -250,7 +250,7 @@ fn a_path_that_is_too_long_stops_nothing_else() {
     write_job(&setup.there, r#"{"a": 2}"#);
     let told = setup.sync(&["--delete", "--max-delete", "100"], 3);
     assert!(
-        told.contains("deleted there since the last sync: 1 jobs") && job.exists(),
+        told.contains("deleted there since the last sync: 1 job") && job.exists(),
         "{told}"
     );
 }

@@ -97,10 +97,10 @@ fn a_list_that_cannot_be_is_refused_whole() {
     assert_eq!(contents(&setup.here), before);
     // Nobody else's answers go on for ever either.
     let remote = RemoteSide::open(pretending(&setup, &[("head", "exec yes")])).unwrap();
-    let synced = setup.there.join("workspace/.sweepfs-synced");
-    fs::create_dir_all(&synced).unwrap();
     let pair = uuid::Uuid::from_bytes([7; 16]);
-    fs::write(synced.join(pair.simple().to_string()), "1").unwrap();
+    let stamp = format!("workspace/.sweepfs-synced-{}", pair.simple());
+    fs::create_dir_all(setup.there.join("workspace")).unwrap();
+    fs::write(setup.there.join(stamp), "1").unwrap();
     let error = sweepfs::report::with_causes(&remote.stamp(pair).unwrap_err());
     assert!(error.contains("its answer does not end"), "{error}");
 }

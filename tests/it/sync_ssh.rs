@@ -1,6 +1,6 @@
 //! `sync` with other machines, over a real ssh.
 
-use super::support::env::{Env, Ran, write_job};
+use super::support::env::{Env, Ran, is_left_by_sync, n_jobs, write_job};
 use super::support::random::Random;
 use super::support::ssh::Host;
 use super::support::wait_until;
@@ -82,7 +82,7 @@ pub(crate) fn contents(dir: &Path) -> BTreeMap<Vec<u8>, String> {
     while let Some(at) = dirs.pop() {
         for entry in fs::read_dir(at).unwrap() {
             let path = entry.unwrap().path();
-            if path.ends_with(".sweepfs-synced") {
+            if is_left_by_sync(path.file_name().unwrap()) {
                 continue;
             }
             let name = path
@@ -809,7 +809,7 @@ fn a_sync_that_is_cut_off_is_completed_by_the_next() {
         Ran::of(setup.command(&["sync", "alpha"])).success();
         let (here, there) = (setup.here.join("workspace"), setup.there.join("workspace"));
         let diff = Command::new("diff")
-            .args(["-r", "--exclude=.sweepfs-synced"])
+            .args(["-r", "--exclude=.sweepfs-synced-*"])
             .args([here, there])
             .output()
             .unwrap();
@@ -890,7 +890,7 @@ impl Sweep {
         for root in roots.chain([self.here.clone()]) {
             for job in fs::read_dir(root.join("workspace")).unwrap() {
                 let job = job.unwrap();
-                if job.file_name() == ".sweepfs-synced" {
+                if is_left_by_sync(&job.file_name()) {
                     continue;
                 }
                 let text = fs::read_to_string(job.path().join("ran")).unwrap_or_default();
@@ -1003,7 +1003,6 @@ fn a_file_that_there_is_no_time_for_goes_on_with_the_next_sync() {
     let told = stopped.failure(3);
     let left = "stopped after 2 s; left for the next sync: 2 files, 4.2 MB";
     assert!(told.contains(left), "{told}");
-    let jobs = |root: &Path| fs::read_dir(root.join("workspace")).unwrap().count();
     let arriving = contents(&to.join("workspace/.sweepfs-arriving"));
     assert!(
         arriving.keys().any(|name| name.ends_with(b"/large")),
@@ -1011,7 +1010,7 @@ fn a_file_that_there_is_no_time_for_goes_on_with_the_next_sync() {
         arriving.keys()
     );
     Ran::of(setup.command(&["sync"])).success();
-    assert_eq!(jobs(to), 1);
+    assert_eq!(n_jobs(to), 1);
     assert_eq!(
         contents(&to.join("workspace")),
         contents(&from.join("workspace"))

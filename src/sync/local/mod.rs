@@ -35,8 +35,9 @@ const TEXT_BYTES_MAX: u64 = 1 << 30;
 /// Bytes of a file that are read at once for its digest.
 const CHUNK_BYTES: usize = 1 << 18;
 
-/// What syncs have left for the next one. It is among the jobs, so that it is put back with them.
-const STAMPS: &str = ".sweepfs-synced";
+/// What a sync has left for the next one begins so. It is among the jobs, so that it is put back with
+/// them; and a file, since other programs take any directory there for a job.
+const STAMP: &str = ".sweepfs-synced-";
 
 /// Jobs are built here until they are complete; no job has that name.
 const INCOMING: &str = ".sweepfs-incoming";
@@ -225,9 +226,7 @@ impl Side for LocalSide {
 
     fn set_stamp(&self, stamp: Stamp) -> Result<(), SyncError> {
         let path = self.stamp_path(stamp.pair);
-        if let Some(parent) = path.parent() {
-            fsx::create_dir_all(parent)?;
-        }
+        fsx::create_dir_all(self.workspace.dir())?;
         let text = format!("{}\n", stamp.number);
         Ok(fsx::write_atomic(
             &path,
@@ -289,8 +288,8 @@ impl Peer for LocalSide {
 
 impl LocalSide {
     fn stamp_path(&self, pair: Uuid) -> PathBuf {
-        let stamps = self.workspace.dir().join(STAMPS);
-        stamps.join(pair.simple().to_string())
+        let name = format!("{STAMP}{}", pair.simple());
+        self.workspace.dir().join(name)
     }
 
     fn direction<'s>(&'s self, local: &'s Self, to: Whose) -> (&'s Self, &'s Self) {

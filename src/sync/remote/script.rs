@@ -380,13 +380,13 @@ xargs -0 -r rm -rf --
 
 /// Prints the number that a sync has left.
 pub(super) const STAMP: &str = r#"cd -- "$1" || exit
-file=workspace/.sweepfs-synced/$2
+file=workspace/.sweepfs-synced-$2
 [ ! -f "$file" ] || head -c 20 "$file"
 "#;
 
 /// Leaves a number for the next sync.
-pub(super) const SET_STAMP: &str = r#"cd -- "$1" && mkdir -p workspace/.sweepfs-synced || exit
-file=workspace/.sweepfs-synced/$2
+pub(super) const SET_STAMP: &str = r#"cd -- "$1" && mkdir -p workspace || exit
+file=workspace/.sweepfs-synced-$2
 echo "$3" >"$file.$$" && mv -f -T -- "$file.$$" "$file"
 "#;
 

@@ -1,6 +1,7 @@
 //! A hermetic place to run the program in.
 
 use std::ffi::OsStr;
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use tempfile::TempDir;
@@ -145,4 +146,16 @@ pub(crate) fn write_job(root: &Path, statepoint: &str) -> PathBuf {
     std::fs::create_dir_all(&dir).unwrap();
     std::fs::write(dir.join("signac_statepoint.json"), statepoint).unwrap();
     dir
+}
+
+/// Tells whether a name in a workspace is that of what a sync leaves for the next one.
+pub(crate) fn is_left_by_sync(name: &std::ffi::OsStr) -> bool {
+    name.as_encoded_bytes().starts_with(b".sweepfs-synced-")
+}
+
+/// Returns how many jobs a project has.
+pub(crate) fn n_jobs(root: &Path) -> usize {
+    let entries = fs::read_dir(root.join("workspace")).unwrap();
+    let names = entries.map(|entry| entry.unwrap().file_name());
+    names.filter(|name| !is_left_by_sync(name)).count()
 }

@@ -1,6 +1,6 @@
 //! Syncing with several remotes at once.
 
-use crate::support::env::{Env, Ran, write_job};
+use crate::support::env::{Env, Ran, n_jobs, write_job};
 use std::fs;
 use std::path::PathBuf;
 
@@ -78,7 +78,7 @@ fn one_sync_brings_to_all_what_each_has() {
         "{told}"
     );
     for root in [&several.here, a, b] {
-        assert_eq!(fs::read_dir(root.join("workspace")).unwrap().count(), 4);
+        assert_eq!(n_jobs(root), 4);
         let text = fs::read_to_string(document(root)).unwrap();
         let document: serde_json::Value = serde_json::from_str(&text).unwrap();
         assert_eq!(document, serde_json::json!({"from": {"a": 1, "b": 22}}));
@@ -107,15 +107,10 @@ fn a_conflict_with_one_is_told_once_and_the_others_go_on() {
     let told = ran.failure(3);
     assert_eq!(told.matches("warning: conflict: ").count(), 1, "{told}");
     assert!(told.contains("-> a: 1 new job, 1 file, 8 B"), "{told}");
-    assert_eq!(fs::read_dir(a.join("workspace")).unwrap().count(), 2);
+    assert_eq!(n_jobs(a), 2);
     // What one may not change is not asked a second time.
     write_job(b, r#"{"x": 3}"#);
     several.sync(&["--pull"]).failure(3);
-    assert_eq!(
-        fs::read_dir(several.here.join("workspace"))
-            .unwrap()
-            .count(),
-        3
-    );
-    assert_eq!(fs::read_dir(a.join("workspace")).unwrap().count(), 2);
+    assert_eq!(n_jobs(&several.here), 3);
+    assert_eq!(n_jobs(a), 2);
 }

@@ -1,5 +1,6 @@
 //! Three data spaces with random edits, against a model of what must come of syncing them.
 
+use crate::support::env::is_left_by_sync;
 use crate::support::random::Random;
 use serde_json::{Map, Value};
 use std::collections::{BTreeMap, BTreeSet};
@@ -43,7 +44,7 @@ fn read_tree(root: &Path) -> Tree {
     for job in fs::read_dir(root.join("workspace")).unwrap() {
         let job = job.unwrap();
         let name = job.file_name().into_string().unwrap();
-        if name == ".sweepfs-synced" {
+        if is_left_by_sync(name.as_ref()) {
             continue;
         }
         assert_eq!(name.len(), 32, "not a job: {name}");
@@ -446,7 +447,7 @@ impl Edits {
         let mut jobs: Vec<_> = fs::read_dir(space.root.join("workspace"))
             .unwrap()
             .map(|entry| entry.unwrap().path())
-            .filter(|path| !path.ends_with(".sweepfs-synced"))
+            .filter(|path| !is_left_by_sync(path.file_name().unwrap()))
             .collect();
         jobs.sort();
         if jobs.is_empty() {
@@ -708,8 +709,8 @@ fn end_equal(spaces: &[Space; 3], memories: &[Memory; 2], seed: u64) {
     for space in spaces {
         let left = fs::read_dir(space.root.join("workspace")).unwrap();
         let names = left.map(|entry| entry.unwrap().file_name());
-        let hidden: Vec<_> = names.filter(|name| name.as_bytes()[0] == b'.').collect();
-        assert_eq!(hidden, [".sweepfs-synced"], "seed {seed}");
+        let mut hidden = names.filter(|name| name.as_bytes()[0] == b'.');
+        assert!(hidden.all(|name| is_left_by_sync(&name)), "seed {seed}");
     }
 }
 

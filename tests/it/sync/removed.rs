@@ -91,7 +91,7 @@ fn what_is_left_out_is_no_change_of_a_job() {
     for options in [["--only", "*.none"], ["--exclude", "*"]] {
         let told = pair.sync(&[&options[..], &["-j", &name(&a)]].concat(), 0);
         assert!(
-            told.contains("deleted here since the last sync: 1 jobs"),
+            told.contains("deleted here since the last sync: 1 job"),
             "{told}"
         );
     }
@@ -157,7 +157,7 @@ fn both_sides_without_jobs_are_not_believed_either() {
     fs::remove_file(pair.jobs[0].join("out.txt")).unwrap();
     let told = pair.sync(&[], 0);
     assert!(
-        told.contains("deleted here since the last sync: 0 jobs, 1 other"),
+        told.contains("deleted here since the last sync: 1 file"),
         "{told}"
     );
     for root in [&pair.here, &pair.there] {

@@ -133,7 +133,7 @@ fn what_was_put_back_here_with_what_is_remembered_gets_what_it_missed() {
         "{told}"
     );
     assert!(
-        told.contains("deleted there since the last sync: 1 jobs"),
+        told.contains("deleted there since the last sync: 1 job"),
         "{told}"
     );
     pair.sync(&["--delete", "--max-delete", "50"], 0);
