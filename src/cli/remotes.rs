@@ -138,16 +138,28 @@ impl Remote {
         }
     }
 
-    /// Returns what is remembered of it. Of the same name at another place, nothing is.
-    pub(super) fn memory(&self, local: &LocalSide) -> Memory {
-        let address = match &self.address {
+    /// Returns where it is, in the same words whatever the user calls it.
+    pub(super) fn place(&self) -> String {
+        match &self.address {
             Address::Here(path) => {
                 let path = path.canonicalize().unwrap_or_else(|_| path.clone());
                 path.to_string_lossy().into_owned()
             }
             address => address.to_string(),
-        };
-        let digest = &JobId::of_canonical(&address).to_string()[..DIGITS];
+        }
+    }
+
+    /// Returns a word by which it is found, from whatever directory.
+    pub(super) fn word(&self) -> String {
+        match self.is_named {
+            true => self.name.clone(),
+            false => self.place(),
+        }
+    }
+
+    /// Returns what is remembered of it. Of the same name at another place, nothing is.
+    pub(super) fn memory(&self, local: &LocalSide) -> Memory {
+        let digest = &JobId::of_canonical(&self.place()).to_string()[..DIGITS];
         let key = match self.is_named {
             true => format!("{}-{digest}", self.name),
             false => digest.to_owned(),

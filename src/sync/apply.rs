@@ -1,8 +1,10 @@
 //! Doing what was planned.
 
+use super::deed::Deed;
 use super::local::LocalSide;
+use super::log::{LogHeader, Logs, SYNCS, Writer};
 use super::pace::STOPPED;
-use super::path::Place;
+use super::path::{Place, RelPath};
 use super::plan::{NewFile, NewJob, Plan, TextMerge};
 use super::side::{
     FileCopy, JobCopy, NewText, Outcome, Peer, Removal, Run, Side, SyncError, Whose,
@@ -52,6 +54,21 @@ impl Sides<'_> {
             Whose::Remote => self.peer,
         }
     }
+
+    /// Tells which side was put back to what it was before the last sync, or is another copy. If what
+    /// is remembered was put back with it, it is that of an older sync, and true.
+    pub(super) fn older(&self, base: &Base) -> Result<Option<Whose>, SyncError> {
+        let Some(stamp) = base.stamp else {
+            return Ok(None);
+        };
+        for whose in [Whose::Local, Whose::Remote] {
+            let found = self.at(whose).stamp(stamp.pair)?;
+            if found.is_none_or(|found| found < stamp.number) {
+                return Ok(Some(whose));
+            }
+        }
+        Ok(None)
+    }
 }
 
 /// Does all of a plan, and returns what is known then. What could be done before an error is
@@ -62,20 +79,26 @@ pub(super) fn apply(
     run: &Run,
     mut base: Base,
     memory: Option<&Memory>,
+    header: Option<&LogHeader>,
 ) -> Result<Applied, SyncError> {
     let is_empty = plan.is_empty() && plan.updates.is_empty();
+    let log = match header {
+        Some(header) if !plan.is_empty() => {
+            Some(Logs::of(sides.local).begin(header, &plan, &base)?)
+        }
+        _ => None,
+    };
     let journal = match memory {
         Some(memory) if !is_empty => Some(memory.begin()?),
         _ => None,
     };
-    let notes = Notes::new(&plan, journal, sides.observer);
-    let tree_removals = job_places(&plan, &base);
+    let notes = Notes::new(&plan, journal, log, &base, sides.observer);
     let done = Work {
         sides,
         run,
         notes: &notes,
     }
-    .all(&plan, &tree_removals);
+    .all(&plan);
     // What a sync that was cut off has brought so far is for the next one.
     if done.is_ok() && !plan.is_empty() && !run.pace.is_over() {
         sides.local.settle(run);
@@ -83,7 +106,7 @@ pub(super) fn apply(
     }
     sides.observer.event(Event::Finished);
     let left = notes.left();
-    let (updates, failures) = notes.into_parts();
+    let (updates, failures) = notes.into_parts(done.is_ok());
     let known = std::mem::take(&mut plan.updates).into_iter();
     base.update(known.chain(updates).collect());
     if let (Some(memory), false) = (memory, is_empty) {
@@ -101,7 +124,10 @@ pub(super) fn apply(
 
 /// Leaves a new number on both sides, which must be there before it is remembered. Where nothing may
 /// be written, the old one stays.
-fn next_stamp(Sides { local, peer, .. }: Sides<'_>, old: Option<Stamp>) -> Option<Stamp> {
+pub(super) fn next_stamp(
+    Sides { local, peer, .. }: Sides<'_>,
+    old: Option<Stamp>,
+) -> Option<Stamp> {
     let pair = old.map_or_else(Uuid::new_v4, |stamp| stamp.pair);
     let found = [peer.stamp(pair), local.stamp(pair)];
     let found = found.into_iter().filter_map(|found| found.ok().flatten());
@@ -114,25 +140,12 @@ fn next_stamp(Sides { local, peer, .. }: Sides<'_>, old: Option<Stamp>) -> Optio
     set.map_or(old, |()| Some(new))
 }
 
-/// Returns the places of the jobs that are removed, which are forgotten then.
-fn job_places(plan: &Plan, base: &Base) -> Vec<Vec<Place>> {
-    let places = |id: &JobId| {
-        let at = base.jobs.binary_search_by_key(id, |job| job.id);
-        let job = at.ok().map(|at| &base.jobs[at]);
-        let entries = job.into_iter().flat_map(|job| &job.entries);
-        entries
-            .map(|(path, _)| Place::of_job(*id, path.clone()))
-            .collect()
-    };
-    plan.job_removals
-        .iter()
-        .map(|(_, job)| places(&job.id))
-        .collect()
-}
-
 /// What is noted while it is done, by any thread.
 struct Notes<'a> {
     journal: Mutex<Option<Journal>>,
+    log: Mutex<Option<Writer>>,
+    /// What was known before.
+    base: &'a Base,
     updates: Mutex<Vec<Update>>,
     failures: Mutex<Vec<Problem>>,
     n_done: AtomicUsize,
@@ -142,7 +155,13 @@ struct Notes<'a> {
 }
 
 impl<'a> Notes<'a> {
-    fn new(plan: &Plan, journal: Option<Journal>, observer: &'a dyn Observer) -> Self {
+    fn new(
+        plan: &Plan,
+        journal: Option<Journal>,
+        log: Option<Writer>,
+        base: &'a Base,
+        observer: &'a dyn Observer,
+    ) -> Self {
         let of_jobs = plan.jobs.iter().map(|job| job.copy.entries.len());
         let total = of_jobs.sum::<usize>()
             + plan.files.len()
@@ -151,6 +170,8 @@ impl<'a> Notes<'a> {
             + plan.job_removals.len();
         Self {
             journal: Mutex::new(journal),
+            log: Mutex::new(log),
+            base,
             updates: Mutex::default(),
             failures: Mutex::default(),
             n_done: AtomicUsize::new(0),
@@ -160,11 +181,24 @@ impl<'a> Notes<'a> {
         }
     }
 
-    fn into_parts(self) -> (Vec<Update>, Vec<Problem>) {
-        let mut failures = self
-            .failures
-            .into_inner()
-            .unwrap_or_else(PoisonError::into_inner);
+    /// Returns what is known now, and what was not done. A sync that was cut off has no end in its log.
+    fn into_parts(self, is_finished: bool) -> (Vec<Update>, Vec<Problem>) {
+        let failures = self.failures.into_inner();
+        let mut failures = failures.unwrap_or_else(PoisonError::into_inner);
+        let log = self.log.into_inner();
+        let log = log.unwrap_or_else(PoisonError::into_inner);
+        let failed = match log {
+            Some(log) if is_finished => log.finish(),
+            _ => None,
+        };
+        failures.extend(failed.map(|error| Problem {
+            subject: "log".into(),
+            path: SYNCS.into(),
+            reason: format!(
+                "this sync cannot be undone as a whole: its log could not be written: {error}"
+            ),
+            hint: None,
+        }));
         failures.sort();
         let updates = self.updates.into_inner();
         (updates.unwrap_or_else(PoisonError::into_inner), failures)
@@ -185,6 +219,35 @@ impl<'a> Notes<'a> {
 
     fn left(&self) -> Left {
         *self.left.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Logs what was done.
+    fn log(&self, deeds: &[Deed]) {
+        let mut log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(log) = &mut *log {
+            log.add(deeds);
+        }
+    }
+
+    /// Logs a deed, and what is known since.
+    fn done(&self, deed: Deed, updates: Vec<Update>) {
+        let known = |(place, new): &Update| {
+            let old = self.base.get(place).cloned();
+            // What is known of a new job is in the deed itself.
+            let is_told = matches!(deed, Deed::JobMade { .. }) && old.is_none();
+            (!is_told).then(|| Deed::Known {
+                place: place.clone(),
+                old,
+                new: new.clone(),
+            })
+        };
+        let known: Vec<_> = match deed {
+            // So is it of one that is gone.
+            Deed::JobGone { .. } => Vec::new(),
+            _ => updates.iter().filter_map(known).collect(),
+        };
+        self.log(&[vec![deed], known].concat());
+        self.note(updates);
     }
 
     fn note(&self, updates: Vec<Update>) {
@@ -222,7 +285,7 @@ struct Work<'a> {
 }
 
 impl Work<'_> {
-    fn all(&self, plan: &Plan, places: &[Vec<Place>]) -> Result<(), SyncError> {
+    fn all(&self, plan: &Plan) -> Result<(), SyncError> {
         self.renames(plan)?;
         let both = [Whose::Local, Whose::Remote];
         for whose in both {
@@ -237,7 +300,7 @@ impl Work<'_> {
         self.texts(&plan.texts)?;
         for whose in both {
             self.remove(whose, &plan.removals)?;
-            self.remove_jobs(whose, plan, places)?;
+            self.remove_jobs(whose, plan)?;
         }
         Ok(())
     }
@@ -260,8 +323,15 @@ impl Work<'_> {
             .map(|rename| (rename.from.clone(), rename.to.clone()))
             .collect();
         let done = |at: usize, outcome: Outcome| {
-            if let Err(reason) = outcome {
-                self.notes.fail(&renames[at].0.place, reason);
+            let (from, to) = &renames[at];
+            match outcome {
+                Ok(_) => self.notes.log(&[Deed::Moved {
+                    at: Whose::Remote,
+                    place: from.place.clone(),
+                    to: to.clone(),
+                    entry: from.before.clone(),
+                }]),
+                Err(reason) => self.notes.fail(&from.place, reason),
             }
         };
         self.sides.peer.rename_many(self.run, &renames, &done)
@@ -277,7 +347,15 @@ impl Work<'_> {
             let place = &removals[at].place;
             self.notes.advance(1);
             match outcome {
-                Ok(None) => self.notes.note(vec![(place.clone(), None)]),
+                Ok(None) => {
+                    let deed = Deed::Put {
+                        at: whose,
+                        place: place.clone(),
+                        before: Some(removals[at].before.clone()),
+                        after: None,
+                    };
+                    self.notes.done(deed, vec![(place.clone(), None)]);
+                }
                 // A directory that is not empty stays.
                 Ok(Some(_)) => {}
                 Err(reason) => self.notes.fail(place, reason),
@@ -286,29 +364,28 @@ impl Work<'_> {
         self.sides.at(whose).remove_many(self.run, &removals, &done)
     }
 
-    fn remove_jobs(
-        &self,
-        whose: Whose,
-        plan: &Plan,
-        places: &[Vec<Place>],
-    ) -> Result<(), SyncError> {
-        let of_side = plan.job_removals.iter().zip(places);
-        let (jobs, places): (Vec<_>, Vec<_>) = of_side
-            .filter(|((side, _), _)| *side == whose)
-            .map(|((_, job), places)| (job.clone(), places))
-            .unzip();
+    fn remove_jobs(&self, whose: Whose, plan: &Plan) -> Result<(), SyncError> {
+        let of_side = plan.job_removals.iter().filter(|(side, _)| *side == whose);
+        let jobs: Vec<_> = of_side.map(|(_, job)| job.clone()).collect();
         if jobs.is_empty() || self.is_over(jobs.len()) {
             return Ok(());
         }
         let done = |at: usize, outcome: Outcome| {
+            let id = jobs[at].id;
             self.notes.advance(1);
             match outcome {
                 Ok(_) => {
-                    let places = places[at].iter();
-                    self.notes
-                        .note(places.map(|place| (place.clone(), None)).collect());
+                    let entries = self.notes.base.job(&id).to_vec();
+                    let place = |(path, _): &(RelPath, Known)| Place::of_job(id, path.clone());
+                    let updates = entries.iter().map(|entry| (place(entry), None)).collect();
+                    let deed = Deed::JobGone {
+                        at: whose,
+                        id,
+                        entries,
+                    };
+                    self.notes.done(deed, updates);
                 }
-                Err(reason) => self.notes.fail_with(job_problem(&jobs[at].id, reason)),
+                Err(reason) => self.notes.fail_with(job_problem(&id, reason)),
             }
         };
         self.sides.at(whose).remove_jobs(self.run, &jobs, &done)
@@ -328,7 +405,19 @@ impl Work<'_> {
             }
             self.notes.advance(n_files);
             match arrived {
-                Ok(arrived) => self.notes.note(job.updates(arrived)),
+                Ok(arrived) => {
+                    let entries = job.known(arrived);
+                    let place = |path| Place::of_job(job.copy.id, path);
+                    let updates = entries.iter().cloned();
+                    let updates = updates.map(|(path, known)| (place(path), Some(known)));
+                    let updates = updates.collect();
+                    let deed = Deed::JobMade {
+                        at: to,
+                        id: job.copy.id,
+                        entries,
+                    };
+                    self.notes.done(deed, updates);
+                }
                 Err(reason) => self.notes.fail_with(job_problem(&job.copy.id, reason)),
             }
         };
@@ -350,8 +439,15 @@ impl Work<'_> {
             self.notes.advance(1);
             match outcome {
                 Ok(Some(arrived)) => {
+                    let deed = Deed::Put {
+                        at: to,
+                        place: copy.place.clone(),
+                        before: copy.before.clone(),
+                        after: Some(arrived.clone()),
+                    };
                     let known = known(to, copy.source.clone(), arrived);
-                    self.notes.note(vec![(copy.place.clone(), Some(known))]);
+                    self.notes
+                        .done(deed, vec![(copy.place.clone(), Some(known))]);
                 }
                 Ok(None) => self.notes.fail(&copy.place, "it has gone meanwhile".into()),
                 Err(reason) => self.notes.fail(&copy.place, reason),
@@ -383,6 +479,14 @@ impl Work<'_> {
                 continue;
             }
             let done = |at: usize, outcome: Outcome| {
+                if let Ok(after) = &outcome {
+                    self.notes.log(&[Deed::Put {
+                        at: whose,
+                        place: texts[at].place.clone(),
+                        before: texts[at].before.clone(),
+                        after: after.clone(),
+                    }]);
+                }
                 let merge = positions[at];
                 let mut known = outcomes[merge]
                     .lock()
@@ -406,7 +510,13 @@ impl Work<'_> {
                 .ok()
                 .and_then(|(here, there)| merge.known(here, there))
             {
-                self.notes.note(vec![(merge.place.clone(), Some(known))]);
+                let place = &merge.place;
+                self.notes.log(&[Deed::Known {
+                    place: place.clone(),
+                    old: self.notes.base.get(place).cloned(),
+                    new: Some(known.clone()),
+                }]);
+                self.notes.note(vec![(place.clone(), Some(known))]);
             }
         }
         Ok(())
@@ -434,14 +544,13 @@ impl TextMerge {
 
 impl NewJob {
     /// Returns what is known of its files when it has arrived.
-    fn updates(&self, arrived: Vec<Entry>) -> Vec<Update> {
-        let known = |((path, source), arrived): (&(super::path::RelPath, Entry), Entry)| {
+    fn known(&self, arrived: Vec<Entry>) -> Vec<(RelPath, Known)> {
+        let known = |((path, source), arrived): (&(RelPath, Entry), Entry)| {
             let mut known = known(self.to, source.clone(), arrived);
             if path.as_path().to_str() == Some(DOCUMENT_FILE) {
                 known.text = self.document.clone();
             }
-            let place = Place::of_job(self.copy.id, path.clone());
-            (place, Some(known))
+            (path.clone(), known)
         };
         self.copy.entries.iter().zip(arrived).map(known).collect()
     }

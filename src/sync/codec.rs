@@ -1,4 +1,4 @@
-//! How the remembered state is written.
+//! How the remembered state is written, and what a sync has done.
 
 use super::path::RelPath;
 use super::state::Known;
@@ -27,7 +27,7 @@ pub(super) fn push_bytes(bytes: &mut Vec<u8>, text: &[u8]) {
     bytes.extend(text);
 }
 
-fn push_entry(bytes: &mut Vec<u8>, entry: &Entry) {
+pub(super) fn push_entry(bytes: &mut Vec<u8>, entry: &Entry) {
     match &entry.content {
         Content::File {
             size_bytes,
@@ -107,7 +107,7 @@ impl<'a> Cursor<'a> {
         RelPath::new(self.bytes()?).ok()
     }
 
-    fn entry(&mut self) -> Option<Entry> {
+    pub(super) fn entry(&mut self) -> Option<Entry> {
         let content = match self.byte()? {
             FILE => Content::File {
                 size_bytes: self.number()?,

@@ -8,9 +8,11 @@ mod apply;
 mod codec;
 mod compare;
 mod decide;
+mod deed;
 mod differ;
 mod document;
 mod local;
+mod log;
 mod options;
 mod pace;
 mod path;
@@ -20,12 +22,15 @@ mod session;
 mod side;
 mod state;
 mod statepoints;
+mod steps;
 mod texts;
 mod tree;
+mod undo;
 
 pub use apply::{Applied, Left};
 pub use document::{Direction, KeyRule, Merged, key_pattern, merge};
 pub use local::LocalSide;
+pub use log::{Log, LogError, LogHeader, Logs};
 pub use options::{FileFilter, MAX_DELETE_PERCENT, Options, Prefer};
 pub use pace::{Pace, Pacer, STOPPED};
 pub use path::{Place, RelPath, UnsafePath};
@@ -36,10 +41,11 @@ pub use remote::{
 pub use session::{Prepared, Session, Wanted};
 pub use side::{
     Done, FileCopy, FileDigest, FoundText, JobCopy, JobDone, Listing, NewText, Outcome, Peer,
-    Removal, Run, Side, SyncError, Whose,
+    Removal, Restore, Run, Side, SyncError, Whose,
 };
 pub use state::{Base, Known, Memory, Remembered, Stamp};
 pub use statepoints::verify;
 pub use tree::{
     Content, Entry, INCOMING_SUFFIX, JobTree, PROJECT_DOCUMENT, Tree, is_incoming, is_temporary,
 };
+pub use undo::Undo;

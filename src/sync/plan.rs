@@ -294,7 +294,7 @@ pub struct Line {
 }
 
 impl Line {
-    fn of(action: &'static str, to: Option<Whose>, place: &Place) -> Self {
+    pub(super) fn of(action: &'static str, to: Option<Whose>, place: &Place) -> Self {
         Self {
             action,
             to,
@@ -307,7 +307,7 @@ impl Line {
         }
     }
 
-    fn of_job(action: &'static str, to: Whose, id: &JobId) -> Self {
+    pub(super) fn of_job(action: &'static str, to: Whose, id: &JobId) -> Self {
         Self {
             action,
             to: Some(to),

@@ -3,6 +3,7 @@
 use super::apply::{Applied, Sides, apply, ids};
 use super::compare::{Answers, Input, Questions, compare, questions};
 use super::local::LocalSide;
+use super::log::LogHeader;
 use super::options::{MAX_DELETE_PERCENT, Options};
 use super::path::{Place, RelPath};
 use super::plan::Plan;
@@ -112,7 +113,7 @@ impl Session<'_> {
             .transpose()?
             .unwrap_or_default();
         self.check_presence(&remembered.base, &local, &remote)?;
-        let older = self.older(&remembered.base)?;
+        let older = self.sides().older(&remembered.base)?;
         if older.is_some() {
             // What it has of old would seem to be new.
             remembered.base = Base::default();
@@ -154,6 +155,21 @@ impl Session<'_> {
     /// Refuses to remove too much. Fails if a side does as a whole; single files that could not be
     /// synced are no error.
     pub fn apply(&self, prepared: Prepared, run: &Run) -> Result<Applied, SyncError> {
+        self.apply_logged(prepared, run, None)
+    }
+
+    /// Does what was planned, and logs it so that it can be undone, unless nothing is remembered of
+    /// the other side.
+    ///
+    /// # Errors
+    ///
+    /// As [`Session::apply`]; and if there can be no log, in which case nothing is done.
+    pub fn apply_logged(
+        &self,
+        prepared: Prepared,
+        run: &Run,
+        header: Option<&LogHeader>,
+    ) -> Result<Applied, SyncError> {
         self.check_removals(&prepared.plan, &prepared.base)?;
         let [local, remote] = &prepared.leftovers;
         if self.options.direction.leads_to(Whose::Local) {
@@ -165,25 +181,12 @@ impl Session<'_> {
         if let (Some(memory), true) = (self.memory, prepared.needs_saving) {
             memory.save(&prepared.base)?;
         }
-        apply(self.sides(), prepared.plan, run, prepared.base, self.memory)
+        let Prepared { plan, base, .. } = prepared;
+        let header = header.filter(|_| self.memory.is_some());
+        apply(self.sides(), plan, run, base, self.memory, header)
     }
 
-    /// Tells which side was put back to what it was before the last sync, or is another copy. If what
-    /// is remembered was put back with it, it is that of an older sync, and true.
-    fn older(&self, base: &Base) -> Result<Option<Whose>, SyncError> {
-        let Some(stamp) = base.stamp else {
-            return Ok(None);
-        };
-        for whose in [Whose::Local, Whose::Remote] {
-            let found = self.sides().at(whose).stamp(stamp.pair)?;
-            if found.is_none_or(|found| found < stamp.number) {
-                return Ok(Some(whose));
-            }
-        }
-        Ok(None)
-    }
-
-    fn sides(&self) -> Sides<'_> {
+    pub(super) fn sides(&self) -> Sides<'_> {
         Sides {
             local: self.local,
             peer: self.peer,

@@ -179,6 +179,25 @@ pub struct Removal {
     pub before: Entry,
 }
 
+/// Something to be brought back from the trash of an earlier run.
+#[derive(Clone, Debug)]
+pub struct Restore {
+    /// Where it was.
+    pub place: Place,
+    /// What must still be there now; `None` is nothing. It goes to the trash.
+    pub now: Option<Entry>,
+    /// What it was. A directory is made anew, and permissions are given back.
+    pub before: Entry,
+}
+
+impl Restore {
+    /// The content is still what it was.
+    pub(super) fn differs_in_mode_only(&self) -> bool {
+        let now = self.now.as_ref();
+        now.is_some_and(|now| now.is_file() && now.content == self.before.content)
+    }
+}
+
 /// A data space. Paths on the way are never followed if they are links, and nothing is replaced
 /// without a copy in the trash of the run.
 pub trait Side: Sync {
@@ -208,6 +227,24 @@ pub trait Side: Sync {
 
     /// Moves whole jobs to the trash, each only if all of it is still as it was listed.
     fn remove_jobs(&self, run: &Run, jobs: &[JobTree], done: &Done<'_>) -> Result<(), SyncError>;
+
+    /// Brings back what an earlier run has replaced or removed, given its name.
+    fn restore_many(
+        &self,
+        run: &Run,
+        from: &str,
+        restores: &[Restore],
+        done: &Done<'_>,
+    ) -> Result<(), SyncError>;
+
+    /// Brings back whole jobs that an earlier run has removed; what is there now is never replaced.
+    fn restore_jobs(
+        &self,
+        run: &Run,
+        from: &str,
+        jobs: &[JobId],
+        done: &Done<'_>,
+    ) -> Result<(), SyncError>;
 
     /// Gives files another name in the same job, which must be free.
     fn rename_many(

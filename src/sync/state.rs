@@ -85,6 +85,22 @@ impl Base {
         at.map_or(0, |at| self.jobs[at].n_files())
     }
 
+    /// Returns what is known of a place.
+    pub(super) fn get(&self, place: &Place) -> Option<&Known> {
+        let Some(id) = &place.job else {
+            return self.document.as_ref();
+        };
+        let entries = self.job(id);
+        let at = entries.binary_search_by(|(path, _)| path.cmp(&place.path));
+        at.ok().map(|at| &entries[at].1)
+    }
+
+    /// Returns what is known of a job's entries.
+    pub(super) fn job(&self, id: &JobId) -> &[(RelPath, Known)] {
+        let at = self.jobs.binary_search_by_key(id, |job| job.id);
+        at.map_or(&[], |at| &self.jobs[at].entries)
+    }
+
     /// Notes what was done. The last word on a place counts.
     pub(super) fn update(&mut self, updates: Vec<Update>) {
         let mut by_job: BTreeMap<Option<JobId>, BTreeMap<RelPath, Option<Known>>> = BTreeMap::new();

@@ -14,7 +14,8 @@ pub(super) use queue::{
 };
 pub(super) use remote::{RemoteAddArgs, RemoteArgs, RemoteCommand};
 pub(super) use sync::{
-    LimitArgs, PreferChoice, StrategyChoice, SyncArgs, SyncServeArgs, SyncServeWhat,
+    LimitArgs, PreferChoice, StrategyChoice, SyncArgs, SyncCommand, SyncLogArgs, SyncServeArgs,
+    SyncServeWhat, SyncUndoArgs,
 };
 pub(super) use workflow::{
     BatchArgs, ClusterArgs, ClusterCommand, ExecArgs, ExplainArgs, LogArgs, NextArgs, Order,

@@ -3,7 +3,7 @@
 use crate::cli::duration::parse_duration;
 use crate::cli::selection::SelectionArgs;
 use crate::config::{bandwidth_bytes, memory_bytes};
-use clap::{Args as ClapArgs, ValueEnum};
+use clap::{Args as ClapArgs, Subcommand, ValueEnum};
 use glob::Pattern;
 use std::time::Duration;
 
@@ -13,6 +13,7 @@ const SIGNAC: &str = "As signac has them, from SOURCE to DESTINATION";
 
 /// Bring the project and another copy of it, at a path or over ssh, to the same state.
 #[derive(Debug, ClapArgs)]
+#[command(args_conflicts_with_subcommands = true)]
 #[command(after_help = "Examples:
   sweepfs sync hal:project --dry-run
   sweepfs sync /mnt/disk/project
@@ -20,6 +21,8 @@ const SIGNAC: &str = "As signac has them, from SOURCE to DESTINATION";
   sweepfs sync hal --prefer newer
   sweepfs sync hal --delete
   sweepfs sync --all
+  sweepfs sync undo
+  sweepfs sync log
   sweepfs sync ../other . -u --all-keys
 
 What only one side has changed since the last sync is copied to the other. Documents are merged key
@@ -28,6 +31,8 @@ With two directories, files are copied from the first to the second, as signac d
 
 Exit codes: 0 the same on both sides, 3 conflicts or problems are left, 4 refused")]
 pub(in crate::cli) struct SyncArgs {
+    #[command(subcommand)]
+    pub(in crate::cli) command: Option<SyncCommand>,
     /// A name of `sweepfs.toml`, a directory, or `host:path` [default: the only remote]; or two
     /// directories, as for signac.
     #[arg(value_name = "REMOTE", num_args = 0..=2)]
@@ -74,6 +79,62 @@ pub(in crate::cli) struct LimitArgs {
     /// Begin nothing new after that time, such as `90s`, `30m` or `2h`; the next sync goes on.
     #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
     pub(in crate::cli) stop_after: Option<Duration>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(in crate::cli) enum SyncCommand {
+    Undo(SyncUndoArgs),
+    Log(SyncLogArgs),
+}
+
+/// Undo the last sync on both sides, as far as they are still as it left them.
+///
+/// What it copied goes to the trash, and what it replaced or deleted comes back. The next sync does
+/// the same again.
+#[derive(Debug, ClapArgs)]
+#[command(after_help = "Examples:
+  sweepfs sync undo --dry-run
+  sweepfs sync undo hal
+
+Once more, it undoes the sync before that. A remote that is called `undo` is synced with by
+`sweepfs sync -- undo`.
+
+Exit codes: 0 undone, 3 something has changed since and is left, 4 refused")]
+pub(in crate::cli) struct SyncUndoArgs {
+    /// The last sync with that remote [default: the last of all].
+    #[arg(value_name = "REMOTE")]
+    pub(in crate::cli) remote: Option<String>,
+    /// Print what would be done, a line each, and change nothing.
+    #[arg(short = 'n', long)]
+    pub(in crate::cli) dry_run: bool,
+    /// Print what is done as one JSON object.
+    #[arg(long)]
+    pub(in crate::cli) json: bool,
+}
+
+/// List the syncs of the last 30 days that changed something, the latest first.
+#[derive(Debug, ClapArgs)]
+#[command(after_help = "Examples:
+  sweepfs sync log
+  sweepfs sync log 20261124T184500-4711
+
+A remote that is called `log` is synced with by `sweepfs sync -- log`.")]
+pub(in crate::cli) struct SyncLogArgs {
+    /// All that this sync did, a line each.
+    #[arg(value_name = "RUN")]
+    pub(in crate::cli) run: Option<String>,
+    /// At most so many.
+    #[arg(
+        short = 'n',
+        long,
+        value_name = "N",
+        default_value_t = 20,
+        conflicts_with = "run"
+    )]
+    pub(in crate::cli) max: usize,
+    /// Print one JSON object per sync, or per action.
+    #[arg(long)]
+    pub(in crate::cli) json: bool,
 }
 
 /// What is done with what both sides have changed, and with what one has deleted.

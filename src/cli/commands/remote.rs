@@ -47,6 +47,10 @@ impl Settings<'_> {
             let hint = format!("edit it in `{}`", self.path.display());
             return Err(CliError::refused(message).with_hint(hint));
         }
+        if ["undo", "log"].contains(&name.as_str()) {
+            let error = CliError::usage(format!("`{name}` is a command: `sweepfs sync {name}`"));
+            return Err(error.with_hint("give the remote another name"));
+        }
         let here = match address(&args.address, &self.context.dir)? {
             Address::Here(path) => Some(normal(&path)),
             Address::There { .. } => None,

@@ -1,10 +1,11 @@
 //! `sweepfs sync`
 
 mod all;
+mod history;
 mod pacing;
 mod schema;
 
-use crate::cli::args::{PreferChoice, StrategyChoice, SyncArgs};
+use crate::cli::args::{PreferChoice, StrategyChoice, SyncArgs, SyncCommand};
 use crate::cli::context::{Context, now};
 use crate::cli::error::{CliError, Exit};
 use crate::cli::remotes::{Opened, Remote, local_side};
@@ -16,8 +17,8 @@ use crate::report::{Event, Observer, harmless};
 use crate::statepoint::{JobId, StatePoint};
 use crate::sync::{
     Applied, Bytes, Conflict, Deleted, Direction, FileFilter, KeyRule, Left, Listing, LocalSide,
-    Memory, Options, Pace, Plan, Prefer, Prepared, Run, Session, Side, Totals, Wanted, Whose,
-    key_pattern,
+    LogHeader, Logs, Memory, Options, Pace, Plan, Prefer, Prepared, Run, Session, Side, Totals,
+    Wanted, Whose, key_pattern,
 };
 use crate::term::{ProgressObserver, Term};
 use glob::Pattern;
@@ -31,6 +32,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 const SHOWN_MAX: usize = 20;
 
 pub(in crate::cli) fn run(context: &Context<'_>, args: &SyncArgs) -> Result<Exit, CliError> {
+    match &args.command {
+        Some(SyncCommand::Undo(args)) => return history::undo(context, args),
+        Some(SyncCommand::Log(args)) => return history::log(context, args),
+        None => {}
+    }
     if args.remotes.len() == 2 || (args.remotes.len() == 1 && args.signac.is_given()) {
         return as_signac_does(context, args);
     }
@@ -64,6 +70,7 @@ pub(in crate::cli) fn run(context: &Context<'_>, args: &SyncArgs) -> Result<Exit
             name: remote.name.clone(),
             limits,
             rate_bytes: remote.rate_bytes(),
+            header: Some((remote.word(), remote.place())),
         };
         Ok(Target { remote, one })
     };
@@ -141,6 +148,7 @@ fn as_signac_does(context: &Context<'_>, args: &SyncArgs) -> Result<Exit, CliErr
         name: remote.name.clone(),
         limits: Limits::new(&args.limits),
         rate_bytes: remote.rate_bytes(),
+        header: None,
     };
     Ok(one.sync(&opened, None, None, None)?.exit)
 }
@@ -237,6 +245,8 @@ struct One<'a> {
     name: String,
     limits: Limits,
     rate_bytes: Option<f64>,
+    /// How the other side is found again, and where it is, if it is logged what is done.
+    header: Option<(String, String)>,
 }
 
 /// Draws a bar for each step after the other.
@@ -336,18 +346,18 @@ impl One<'_> {
         }
         let total = prepared.plan.copied_bytes();
         let pacing = Arc::new(Pacing::new(self.limits, self.rate_bytes, total));
-        let run = Run {
-            id: format!(
-                "{}-{}",
-                jiff::Timestamp::now().strftime("%Y%m%dT%H%M%S"),
-                std::process::id()
-            ),
-            now: now(),
-            takes_growing: self.options.takes_running && memory.is_some(),
-            pace: Pace::by(pacing.clone()),
-        };
+        let mut run = new_run(self.local);
+        run.takes_growing = self.options.takes_running && memory.is_some();
+        run.pace = Pace::by(pacing.clone());
+        let header = self.header.clone().map(|(remote, address)| LogHeader {
+            run: run.id.clone(),
+            at: run.now,
+            remote,
+            address,
+            command: command_line(),
+        });
         session.observer = &*pacing;
-        let apply = || session.apply(prepared, &run);
+        let apply = || session.apply_logged(prepared, &run, header.as_ref());
         let applied = pacing.shown(self.context.term, &self.name, apply)?;
         match again {
             Some(before) => self.tell_again(applied, new, before),
@@ -499,21 +509,8 @@ impl One<'_> {
             format!(" {would}")
         };
         for (arrow, totals) in [("<-", report.to_local), ("->", report.to_remote)] {
-            let mut parts = Vec::new();
-            let mut add = |n: usize, what: &str| match n {
-                0 => {}
-                n => parts.push(count(n, what)),
-            };
-            add(totals.jobs, "new job");
-            add(totals.files, "file");
-            add(totals.texts, "document");
-            add(totals.removed, "deletion");
-            if !parts.is_empty() {
-                let (parts, bytes) = (parts.join(", "), Bytes(totals.bytes));
-                term.note(format_args!(
-                    "{arrow} {}:{would} {parts}, {bytes}",
-                    self.name
-                ));
+            if let Some(counted) = counted(&totals) {
+                term.note(format_args!("{arrow} {}:{would} {counted}", self.name));
             }
         }
         if plan.is_empty() && plan.conflicts.is_empty() {
@@ -595,6 +592,37 @@ fn count(n: usize, what: &str) -> String {
     match n {
         1 => format!("1 {what}"),
         n => format!("{n} {what}s"),
+    }
+}
+
+/// Says how much is done; `None` if nothing is.
+fn counted(totals: &Totals) -> Option<String> {
+    let mut parts = Vec::new();
+    let mut add = |n: usize, what: &str| match n {
+        0 => {}
+        n => parts.push(count(n, what)),
+    };
+    add(totals.jobs, "new job");
+    add(totals.files, "file");
+    add(totals.texts, "document");
+    add(totals.removed, "deletion");
+    let (parts, bytes) = (parts.join(", "), Bytes(totals.bytes));
+    (!parts.is_empty()).then(|| format!("{parts}, {bytes}"))
+}
+
+fn command_line() -> Vec<String> {
+    let args = std::env::args_os();
+    args.map(|arg| arg.to_string_lossy().into_owned()).collect()
+}
+
+/// Begins a run, under a name that no other one has.
+fn new_run(local: &LocalSide) -> Run {
+    let time = jiff::Timestamp::now().strftime("%Y%m%dT%H%M%S%3f");
+    Run {
+        id: Logs::of(local).free_name(&format!("{time}-{}", std::process::id())),
+        now: now(),
+        takes_growing: false,
+        pace: Pace::default(),
     }
 }
 

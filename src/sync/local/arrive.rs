@@ -89,7 +89,7 @@ impl LocalSide {
     }
 
     /// Returns the lock that guards a file.
-    fn lock_of(&self, place: &Place) -> Option<std::path::PathBuf> {
+    pub(super) fn lock_of(&self, place: &Place) -> Option<std::path::PathBuf> {
         let job = place.job?;
         match place.path.as_path().to_str()? {
             FLOW_FILE => Some(sidecar_lock(self.workspace(), &job.to_string())),
@@ -159,7 +159,7 @@ impl LocalSide {
         let (dir, name) = self.parent_of(place)?;
         let temporary = incoming();
         let arrived = fill(&dir, &temporary)
-            .and_then(|()| self.put(run, place, &dir, (&temporary, name), before));
+            .and_then(|()| self.put(run, place, (&dir, &temporary), (&dir, name), before));
         if arrived.is_err() {
             let _ = dir.remove(&temporary);
         }
@@ -167,16 +167,17 @@ impl LocalSide {
         Ok(entry_of(&dir, name)?)
     }
 
-    fn put(
+    /// Gives a file or link its place, if there is still what there was.
+    pub(super) fn put(
         &self,
         run: &Run,
         place: &Place,
-        dir: &Dir,
-        (temporary, name): (&OsStr, &OsStr),
+        (from, temporary): (&Dir, &OsStr),
+        (dir, name): (&Dir, &OsStr),
         before: Option<&Entry>,
     ) -> Result<(), Fault> {
         let Some(before) = before else {
-            return Ok(dir.rename_new(temporary, dir, name)?);
+            return Ok(from.rename_new(temporary, dir, name)?);
         };
         let is_as_before = || -> Result<bool, Fault> {
             Ok(entry_of(dir, name)?.as_ref() == Some(before) && !before.is_dir())
@@ -191,7 +192,7 @@ impl LocalSide {
             trash.remove(&kept)?;
             return Err(Fault::Other(CHANGED));
         }
-        Ok(dir.rename(temporary, dir, name)?)
+        Ok(from.rename(temporary, dir, name)?)
     }
 
     /// Moves a file or link to the trash.

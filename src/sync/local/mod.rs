@@ -4,6 +4,7 @@ mod adopt;
 mod arrive;
 mod jobs;
 mod list;
+mod restore;
 mod trash;
 
 pub(super) use adopt::{has_arrived, read_file};
@@ -13,7 +14,7 @@ use super::pace::STOPPED;
 use super::path::{Place, RelPath};
 use super::side::{
     Done, FileCopy, FileDigest, FoundText, JobCopy, JobDone, Listing, NewText, Outcome, Peer,
-    Removal, Run, Side, SyncError, Whose,
+    Removal, Restore, Run, Side, SyncError, Whose,
 };
 use super::state::Stamp;
 use super::tree::{Content, Entry, JobTree};
@@ -193,6 +194,37 @@ impl Side for LocalSide {
         Ok(())
     }
 
+    fn restore_many(
+        &self,
+        run: &Run,
+        from: &str,
+        restores: &[Restore],
+        done: &Done<'_>,
+    ) -> Result<(), SyncError> {
+        // A directory comes before what is in it.
+        let (dirs, files): (Vec<_>, Vec<_>) = restores
+            .iter()
+            .enumerate()
+            .partition(|(_, restore)| restore.before.is_dir());
+        for (at, restore) in dirs {
+            done(at, self.restore(run, from, restore));
+        }
+        let files = files.par_iter().with_max_len(1);
+        files.for_each(|(at, restore)| done(*at, self.restore(run, from, restore)));
+        Ok(())
+    }
+
+    fn restore_jobs(
+        &self,
+        _: &Run,
+        from: &str,
+        jobs: &[JobId],
+        done: &Done<'_>,
+    ) -> Result<(), SyncError> {
+        each(jobs, done, |job| self.restore_job(from, job));
+        Ok(())
+    }
+
     fn rename_many(
         &self,
         _: &Run,
@@ -237,6 +269,8 @@ impl Side for LocalSide {
 
     fn settle(&self, run: &Run) {
         let _ = fsx::remove_dir_all(&self.workspace.dir().join(ARRIVING));
+        let root = self.workspace.project_root();
+        super::log::expire(root, |changed| trash::is_old(changed, run.now));
         self.trash.expire(run.now);
     }
 }

@@ -48,6 +48,12 @@ impl Trash {
         Dir::open(&path)
     }
 
+    /// Opens the place in the trash where an earlier run has put what was in a directory.
+    pub(super) fn open_of(&self, run: &str, parent: Option<&Path>) -> fsx::Result<Dir> {
+        let below = Path::new(run).join(parent.unwrap_or(Path::new("")));
+        Dir::open(&self.path())?.open_dir(&below)
+    }
+
     /// Removes what was put there long ago.
     pub(super) fn expire(&self, now: TimeNs) {
         let Ok(dir) = Dir::open(&self.path()) else {
@@ -58,12 +64,17 @@ impl Trash {
         for name in old {
             let is_old = dir
                 .stamp_of(Path::new(&name))
-                .is_ok_and(|stamp| now.saturating_sub(stamp.changed) > KEPT_DAYS * DAY_NS);
+                .is_ok_and(|stamp| is_old(stamp.changed, now));
             if is_old {
                 let _ = fsx::remove_dir_all(&dir.path().join(&name));
             }
         }
     }
+}
+
+/// Tells whether something was put there, or last changed, so long ago that it need not be kept.
+pub(super) fn is_old(changed: TimeNs, now: TimeNs) -> bool {
+    now.saturating_sub(changed) > KEPT_DAYS * DAY_NS
 }
 
 /// Tries names in the trash until one is free.

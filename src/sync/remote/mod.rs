@@ -15,7 +15,7 @@ pub use serve::{PROTOCOL, ServeError, write_list};
 use super::local::ARRIVING;
 use super::path::{Place, RelPath};
 use super::side::{
-    Done, FileDigest, FoundText, Listing, NewText, Outcome, Removal, Run, Side, SyncError,
+    Done, FileDigest, FoundText, Listing, NewText, Outcome, Removal, Restore, Run, Side, SyncError,
 };
 use super::state::Stamp;
 use super::tree::{Content, Entry, INCOMING_SUFFIX, JobTree};
@@ -644,6 +644,50 @@ impl Side for RemoteSide {
         };
         let items: Vec<_> = jobs.iter().enumerate().map(item).collect();
         self.for_items(run, script::REMOVE_JOBS, &items, done)
+    }
+
+    fn restore_many(
+        &self,
+        run: &Run,
+        from: &str,
+        restores: &[Restore],
+        done: &Done<'_>,
+    ) -> Result<(), SyncError> {
+        // A directory comes before what is in it.
+        let mut order: Vec<_> = restores.iter().enumerate().collect();
+        order.sort_by_key(|(at, restore)| (!restore.before.is_dir(), *at));
+        let item = |(at, restore): &(usize, &Restore)| {
+            vec![
+                at.to_string().into_bytes(),
+                name_of(&restore.place),
+                state(restore.now.as_ref()),
+                state(Some(&restore.before)),
+                format!("{:o}", restore.before.mode).into_bytes(),
+                from.as_bytes().to_vec(),
+                lock_of(&restore.place),
+            ]
+        };
+        let items: Vec<_> = order.iter().map(item).collect();
+        self.for_items(run, script::RESTORE, &items, done)
+    }
+
+    fn restore_jobs(
+        &self,
+        run: &Run,
+        from: &str,
+        jobs: &[JobId],
+        done: &Done<'_>,
+    ) -> Result<(), SyncError> {
+        let item = |(at, id): (usize, &JobId)| {
+            vec![
+                at.to_string().into_bytes(),
+                lock_of_job(id),
+                format!("workspace/{id}").into_bytes(),
+                from.as_bytes().to_vec(),
+            ]
+        };
+        let items: Vec<_> = jobs.iter().enumerate().map(item).collect();
+        self.for_items(run, script::RESTORE_JOBS, &items, done)
     }
 
     fn rename_many(

@@ -139,6 +139,63 @@ bin() {
 }
 "#;
 
+/// Brings files back from the trash of an earlier run: of each on the standard input its number, name, what
+/// must be there, what was there, its permissions, the name of that run, and its lock.
+pub(super) const RESTORE: &str = r#"
+is_there() { [ -e "$1" ] || [ -L "$1" ]; }
+restore() {
+  if ! is_plain "$2"; then answer "$1" changed; return; fi
+  if [ "$4" = d ]; then
+    if [ -d "$2" ] && [ ! -L "$2" ]; then answer "$1" done
+    elif why=$(mkdir -- "$2" 2>&1 && chmod "$5" -- "$2" 2>&1); then answer "$1" done
+    else answer "$1" "error ${why##*: }"
+    fi
+    return
+  fi
+  lock "$7"
+  kept=${trash%/*}/$6/$2
+  i=1
+  while is_there "$kept" && [ "$(state "$kept")" != "$4" ]; do i=$((i + 1)); kept=${trash%/*}/$6/$2~$i; done
+  if [ "$(state "$2")" != "$3" ]; then answer "$1" changed
+  elif [ "$3" = "$4" ]; then
+    if why=$(chmod "$5" -- "$2" 2>&1); then answer "$1" done; else answer "$1" "error ${why##*: }"; fi
+  elif ! is_there "$kept"; then answer "$1" 'error it is no longer in the trash'
+  elif [ "$3" = - ]; then
+    if ! why=$(mv -n -T -- "$kept" "$2" 2>&1); then answer "$1" "error ${why##*: }"
+    elif is_there "$kept"; then answer "$1" changed
+    else answer "$1" done
+    fi
+  elif why=$({ bin "$2" && { ln -- "$2" "$to" 2>/dev/null || cp -P -p -- "$2" "$to"; } &&
+    mv -f -T -- "$kept" "$2"; } 2>&1); then answer "$1" done
+  else answer "$1" "error ${why##*: }"
+  fi
+  exec 9>&-
+}
+[ ! -w . ] || mkdir -p .sweepfs/locks
+while [ $# -gt 0 ]; do restore "$1" "$2" "$3" "$4" "$5" "$6" "$7"; shift 7; done
+"#;
+
+/// Brings whole jobs back from the trash of an earlier run: of each on the standard input its number, its
+/// lock, its name, and the name of that run.
+pub(super) const RESTORE_JOBS: &str = r#"
+restore() {
+  lock "$2"
+  kept=${trash%/*}/$4/$3
+  i=1
+  # Files of it may be in the trash, too.
+  while [ -e "$kept" ] && ! [ -f "$kept/signac_statepoint.json" ]; do i=$((i + 1)); kept=${trash%/*}/$4/$3~$i; done
+  if [ -e "$3" ] || [ -L "$3" ]; then answer "$1" 'error it is there again'
+  elif [ ! -e "$kept" ]; then answer "$1" 'error it is no longer in the trash'
+  elif ! why=$(mv -n -T -- "$kept" "$3" 2>&1); then answer "$1" "error ${why##*: }"
+  elif [ -e "$kept" ]; then answer "$1" changed
+  else answer "$1" done
+  fi
+  exec 9>&-
+}
+[ ! -w . ] || mkdir -p .sweepfs/locks
+while [ $# -gt 0 ]; do restore "$1" "$2" "$3" "$4"; shift 4; done
+"#;
+
 /// Writes one file whose content comes by the standard input: its number, name, size, time, what
 /// must be in its place, its lock, a temporary name.
 pub(super) const WRITE: &str = r#"

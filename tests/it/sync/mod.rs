@@ -12,3 +12,4 @@ mod restored;
 mod schema;
 mod signac;
 mod times;
+pub(crate) mod undo;

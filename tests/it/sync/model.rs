@@ -381,14 +381,14 @@ fn expect_sidecar(out: &mut Expected, job: &str, (l, r): (&Node, &Node), base: O
 
 /// One of the data spaces.
 pub(crate) struct Space {
-    root: PathBuf,
+    pub(super) root: PathBuf,
     /// How it is reached, if it is on another machine.
-    remote: Option<RemoteSide>,
+    pub(super) remote: Option<RemoteSide>,
 }
 
 impl Space {
     /// A new project here.
-    fn here(root: PathBuf) -> Self {
+    pub(super) fn here(root: PathBuf) -> Self {
         fs::create_dir_all(&root).unwrap();
         Project::init(&root).unwrap();
         Self { root, remote: None }
@@ -407,9 +407,9 @@ impl Space {
 }
 
 /// Makes every content and every time another one.
-struct Edits {
-    random: Random,
-    n: u64,
+pub(super) struct Edits {
+    pub(super) random: Random,
+    pub(super) n: u64,
 }
 
 const NAMES: [&[u8]; 10] = [
@@ -456,7 +456,7 @@ impl Edits {
         Some(jobs.swap_remove(self.random.below(jobs.len())))
     }
 
-    fn edit(&mut self, space: &Space) {
+    pub(super) fn edit(&mut self, space: &Space) {
         let job = match self.job(space) {
             Some(job) if !self.random.one_in(8) => job,
             _ => {
@@ -558,7 +558,7 @@ fn normal(tree: &Tree) -> Tree {
         .collect()
 }
 
-fn side(space: &Space) -> LocalSide {
+pub(super) fn side(space: &Space) -> LocalSide {
     LocalSide::new(&Project::discover(&space.root).unwrap(), "other")
 }
 
