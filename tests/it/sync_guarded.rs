@@ -7,7 +7,8 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use sweepfs::report::Silent;
-use sweepfs::sync::Side;
+use sweepfs::sync::{Entry, FileCopy, JobCopy, LocalSide, Peer, Place, RelPath, Side, Whose};
+use sweepfs::workspace::Project;
 
 /// The project there, as a shell wants it.
 const ROOT: &str = "a b c";
@@ -253,4 +254,126 @@ fn a_path_that_is_too_long_stops_nothing_else() {
         told.contains("deleted there since the last sync: 1 job") && job.exists(),
         "{told}"
     );
+}
+
+/// What a file system answers that knows no case: the name is taken, although nothing of it was listed.
+#[test]
+fn names_that_differ_only_in_case_are_told_and_nothing_is_lost() {
+    let Some(setup) = Setup::new() else { return };
+    let (local, remote) = (setup.local(), setup.remote());
+    let near = LocalSide::new(&Project::discover(&setup.there).unwrap(), "near");
+    for root in [&setup.here, &setup.there] {
+        let job = write_job(root, r#"{"a": 1}"#);
+        fs::write(job.join("Data"), root.to_str().unwrap()).unwrap();
+        std::os::unix::fs::symlink("x", job.join("Link")).unwrap();
+        let other = write_job(root, r#"{"a": 2}"#);
+        fs::write(other.join("Data"), "1").unwrap();
+    }
+    let listed = local.list(&Silent).unwrap().tree.jobs;
+    let id = listed.iter().find(|job| job.entries.len() == 3).unwrap();
+    let peers: [(&dyn Peer, Whose); 4] = [
+        (&remote, Whose::Local),
+        (&remote, Whose::Remote),
+        (&near, Whose::Local),
+        (&near, Whose::Remote),
+    ];
+    for (peer, to) in peers {
+        let from: &dyn Side = if to == Whose::Local { peer } else { &local };
+        let source = from.list(&Silent).unwrap().tree.jobs;
+        let source = source.into_iter().find(|job| job.id == id.id).unwrap();
+        let copies = ["Data", "Link"].map(|name| {
+            let path = RelPath::new(name.as_bytes()).unwrap();
+            FileCopy {
+                source: source.get(&path).unwrap().clone(),
+                place: Place::of_job(id.id, path),
+                before: None,
+            }
+        });
+        let done = collect(2, |done| {
+            peer.copy_files(&local, to, &a_run(), &copies, done)
+        });
+        for outcome in &done {
+            let why = outcome.as_ref().unwrap_err();
+            assert!(why.contains("differs in case"), "{to}: {done:?}");
+        }
+        for root in [&setup.here, &setup.there] {
+            let text = read(&root.join("workspace").join(id.id.to_string()).join("Data"));
+            assert_eq!(text, root.to_str().unwrap());
+        }
+    }
+    // Two such files of a new job are one there, so the job is not taken.
+    let job = listed.iter().find(|job| job.id != id.id).unwrap();
+    fs::remove_dir_all(setup.there.join("workspace").join(job.id.to_string())).unwrap();
+    let mut entries = job.entries.clone();
+    entries.insert(0, entries[0].clone());
+    let copy = [JobCopy {
+        id: job.id,
+        entries,
+    }];
+    for peer in [&remote as &dyn Peer, &near] {
+        let done = collect::<Vec<Entry>>(1, |done| {
+            peer.copy_jobs(&local, Whose::Remote, &a_run(), &copy, done)
+        });
+        assert!(done[0].is_err(), "{done:?}");
+        assert_eq!(peer.list(&Silent).unwrap().tree.jobs.len(), 1);
+    }
+}
+
+#[test]
+fn clocks_renamed_jobs_and_growing_files_over_ssh() {
+    let Some(setup) = Setup::known() else { return };
+    let jobs: Vec<_> = (0..12)
+        .map(|n| {
+            let job = write_job(&setup.here, &format!("{{\"a\": {n}}}"));
+            fs::write(job.join("out"), "1").unwrap();
+            job
+        })
+        .collect();
+    setup.sync(&[], 0);
+    // The clock there is an hour behind, and then an hour ahead.
+    let file = jobs[0].join("out");
+    for (text, shift) in [("22", "-1 hour"), ("333", "+1 hour")] {
+        let place = format!("workspace/{}/out", name(&jobs[0]));
+        setup.run_there(&format!(
+            "printf {text} >{place}; touch -d '{shift}' {place}"
+        ));
+        setup.sync(&[], 0);
+        assert_eq!(
+            (read(&file), read(&setup.at(&file))),
+            (text.into(), text.into())
+        );
+        assert!(setup.sync(&[], 0).contains("nothing to do"));
+    }
+    fs::write(&file, "4444").unwrap();
+    setup.sync(&[], 0);
+    assert_eq!(read(&setup.at(&file)), "4444");
+    // A job that got another parameter there.
+    let renamed = write_job(&setup.there, r#"{"a": 1, "b": 1}"#);
+    fs::rename(setup.at(&jobs[1]).join("out"), renamed.join("out")).unwrap();
+    fs::remove_dir_all(setup.at(&jobs[1])).unwrap();
+    let told = setup.sync(&[], 0);
+    assert!(
+        told.contains("deleted there since the last sync: 1 job"),
+        "{told}"
+    );
+    let here = setup.here.join("workspace").join(name(&renamed));
+    assert_eq!(
+        (read(&here.join("out")), jobs[1].exists()),
+        ("1".into(), true)
+    );
+    setup.sync(&["--delete"], 0);
+    assert!(!jobs[1].exists() && here.exists());
+    // A file there that grows while it is copied waits for the next sync.
+    let place = format!("workspace/{}", name(&jobs[2]));
+    fs::write(setup.at(&jobs[2]).join("log"), "begin").unwrap();
+    setup.install("rsync", &format!("case $* in *--server*) echo more >>\"$HOME/{ROOT}/{place}/log\";; esac\nexec /usr/bin/env -S PATH=${{PATH#*:}} rsync \"$@\""));
+    let told = setup.sync(&[], 3);
+    assert!(
+        told.contains("log: it has not arrived, or has changed meanwhile"),
+        "{told}"
+    );
+    assert!(!jobs[2].join("log").exists());
+    fs::remove_file(setup.host.home().join("bin/rsync")).unwrap();
+    setup.sync(&[], 0);
+    assert!(read(&jobs[2].join("log")).starts_with("beginmore"));
 }

@@ -25,7 +25,8 @@ const CHANGED_IN_TRASH: &str =
     "it has changed meanwhile, and was made anew; what it was is in the trash";
 
 /// What is said of a place that is no longer free.
-const TAKEN: &str = "something of that name, or of one that differs in case, is there";
+pub(in crate::sync) const TAKEN: &str =
+    "something of that name, or of one that differs in case, is there";
 
 /// Why something was not done.
 pub(super) enum Fault {

@@ -8,6 +8,7 @@ mod restore;
 mod trash;
 
 pub(super) use adopt::{has_arrived, read_file};
+pub(super) use arrive::TAKEN;
 pub(super) use list::DEPTH_MAX;
 
 use super::pace::STOPPED;

@@ -12,7 +12,7 @@ mod transfer;
 pub use address::{Address, BadAddress};
 pub use serve::{PROTOCOL, ServeError, write_list};
 
-use super::local::ARRIVING;
+use super::local::{ARRIVING, TAKEN};
 use super::path::{Place, RelPath};
 use super::side::{
     Done, FileDigest, FoundText, Listing, NewText, Outcome, Removal, Restore, Run, Side, SyncError,
@@ -520,6 +520,7 @@ fn outcome(text: &str) -> Outcome {
         },
         ("gone" | "left" | "done", _) => Ok(None),
         ("changed", _) => Err(CHANGED.to_owned()),
+        ("taken", _) => Err(TAKEN.to_owned()),
         (_, why) if !why.is_empty() => Err(why.to_owned()),
         _ => Err("it failed".to_owned()),
     }

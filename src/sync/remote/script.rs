@@ -378,9 +378,9 @@ install() {
   if ! has_job "$2"; then answer "$1" changed
   elif [ "$3" = - ]; then
     [ -d "${2%/*}" ] || mkdir -p -- "${2%/*}"
-    if [ -e "$2" ] || [ -L "$2" ]; then answer "$1" changed
+    if [ -e "$2" ] || [ -L "$2" ]; then answer "$1" taken
     elif ! why=$(mv -n -T -- "$4" "$2" 2>&1); then answer "$1" "error ${why##*: }"
-    elif [ -e "$4" ]; then answer "$1" changed
+    elif [ -e "$4" ]; then answer "$1" taken
     else answer "$1" done
     fi
   elif [ "$(state "$2")" != "$3" ]; then answer "$1" changed

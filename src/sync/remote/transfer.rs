@@ -5,7 +5,7 @@ use super::scratch::Scratch;
 use super::{CHANGED, RemoteSide, lock_of, name_of, script, state};
 use crate::fsx::{self, Dir};
 use crate::sync::LocalSide;
-use crate::sync::local::{ARRIVING, has_arrived, read_file};
+use crate::sync::local::{ARRIVING, TAKEN, has_arrived, read_file};
 use crate::sync::pace::STOPPED;
 use crate::sync::path::{Place, RelPath};
 use crate::sync::side::{
@@ -275,8 +275,8 @@ impl RemoteSide {
                 .for_each(|(at, _)| done(*at, Err(STOPPED.to_owned())));
             return Ok(());
         }
-        let is_ready = self.are_as_listed(batch)?;
-        let ready = batch.iter().zip(&is_ready).filter(|(_, ready)| **ready);
+        let faults = self.faults(batch)?;
+        let ready = batch.iter().zip(&faults).filter(|(_, why)| why.is_none());
         let names: Vec<_> = ready
             .map(|((_, copy), _)| name_in_workspace(&copy.place))
             .collect();
@@ -290,13 +290,13 @@ impl RemoteSide {
         })?;
         let names: Vec<_> = batch.iter().map(|(_, copy)| name_of(&copy.place)).collect();
         let found = self.examine(&names, 0)?;
-        for (((at, copy), name), is_ready) in batch.iter().zip(&names).zip(is_ready) {
+        for (((at, copy), name), fault) in batch.iter().zip(&names).zip(faults) {
             let entry = found.get(name);
             let arrived = entry.filter(|entry| has_arrived(Some(entry), &copy.source, run));
             done(
                 *at,
                 match arrived {
-                    _ if !is_ready => Err(CHANGED.to_owned()),
+                    _ if fault.is_some() => Err(fault.unwrap_or(CHANGED).to_owned()),
                     Some(entry) => Ok(Some(entry.clone())),
                     None => Err(with_complaint(CHANGED.to_owned(), &complaints, name)),
                 },
@@ -350,11 +350,11 @@ impl RemoteSide {
                 .for_each(|(at, _)| done(*at, Err(STOPPED.to_owned())));
             return Ok(());
         }
-        let is_ready = self.are_as_listed(batch)?;
+        let faults = self.faults(batch)?;
         let (ready, others): (Vec<_>, Vec<_>) =
-            batch.iter().zip(is_ready).partition(|(_, ready)| *ready);
-        for ((at, _), _) in others {
-            done(*at, Err(CHANGED.to_owned()));
+            batch.iter().zip(faults).partition(|(_, why)| why.is_none());
+        for ((at, _), why) in others {
+            done(*at, Err(why.unwrap_or(CHANGED).to_owned()));
         }
         let names: Vec<_> = ready
             .iter()
@@ -423,11 +423,10 @@ impl RemoteSide {
         Ok(())
     }
 
-    /// Tells of each file whether there is in its place what was listed.
-    fn are_as_listed(&self, batch: &[(usize, &FileCopy)]) -> Result<Vec<bool>, SyncError> {
+    /// Says of each file why it cannot have its place, unless there is still what was listed.
+    fn faults(&self, batch: &[(usize, &FileCopy)]) -> Result<Vec<Option<&'static str>>, SyncError> {
         let found = self.examine(&with_parents(batch), 0)?;
-        let is_ready = |(_, copy): &(usize, &FileCopy)| is_as_listed(copy, &found);
-        Ok(batch.iter().map(is_ready).collect())
+        Ok(batch.iter().map(|(_, copy)| fault(copy, &found)).collect())
     }
 
     /// What is replaced goes to the trash, and what arrives has another name until it is whole.
@@ -624,23 +623,23 @@ fn with_parents(files: &[(usize, &FileCopy)]) -> Vec<Vec<u8>> {
     names.into_iter().collect()
 }
 
-/// Tells whether there is still what was listed, and no link on the way.
-fn is_as_listed(copy: &FileCopy, found: &HashMap<Vec<u8>, Entry>) -> bool {
+/// Says why there is not what was listed, or a link is on the way.
+fn fault(copy: &FileCopy, found: &HashMap<Vec<u8>, Entry>) -> Option<&'static str> {
     let name = name_of(&copy.place);
     for (n, dir) in parents(&name).iter().enumerate() {
         match found.get(dir) {
             Some(entry) if entry.is_dir() => {}
             // Other directories than that of the job are made.
             None if n > 0 => {}
-            _ => return false,
+            _ => return Some(CHANGED),
         }
     }
     match (found.get(&name), &copy.before) {
-        (None, None) => true,
-        (Some(found), Some(before)) => found.content == before.content,
+        (None, None) => None,
+        (Some(found), Some(before)) => (found.content != before.content).then_some(CHANGED),
         // A directory is made for what is in it, too.
-        (Some(found), None) => found.is_dir() && copy.source.is_dir(),
-        (None, Some(_)) => false,
+        (Some(found), None) => (!found.is_dir() || !copy.source.is_dir()).then_some(TAKEN),
+        (None, Some(_)) => Some(CHANGED),
     }
 }
 
