@@ -6,6 +6,7 @@ use super::support::ssh::Host;
 use super::support::wait_until;
 use super::sync::killed::{check_whole, edit};
 use super::sync::model::{Space, play_over_ssh};
+use super::sync::undo::{play, same, snapshot};
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -1016,4 +1017,56 @@ fn a_file_that_there_is_no_time_for_goes_on_with_the_next_sync() {
         contents(&from.join("workspace"))
     );
     assert!(setup.helpers().is_empty());
+}
+
+#[test]
+fn an_undone_sync_with_a_machine_has_never_been() {
+    let Some(setup) = Setup::new() else { return };
+    let root = setup.host.home().join(ROOT);
+    fs::remove_dir_all(&root).unwrap();
+    let there = Space::there(root, setup.options());
+    play(&[Space::here(setup.here.clone()), there], 42, 8);
+}
+
+#[test]
+fn a_killed_sync_with_a_machine_is_undone() {
+    let Some(mut setup) = Setup::new() else {
+        return;
+    };
+    setup.there = setup.host.home().join("a b c");
+    fs::rename(setup.host.home().join(ROOT), &setup.there).unwrap();
+    setup.configure();
+    let mut random = Random(12);
+    let mut n_undone = 0;
+    for round in 0..5 {
+        let from = match random.one_in(2) {
+            true => &setup.here,
+            false => &setup.there,
+        };
+        edit(from, round, &mut random);
+        fs::create_dir_all(setup.there.join("workspace")).unwrap();
+        fs::create_dir_all(setup.here.join("workspace")).unwrap();
+        let before = [snapshot(&setup.here), snapshot(&setup.there)];
+        let mut command = setup.command(&["sync", "alpha"]);
+        let mut child = command
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        std::thread::sleep(Duration::from_millis(300 + random.next() % 900));
+        child.kill().unwrap();
+        child.wait().unwrap();
+        let undone = Ran::of(setup.command(&["sync", "undo"]));
+        n_undone += usize::from(undone.code == Some(0));
+        let is_none = undone
+            .stderr
+            .contains("there is no sync that could be undone");
+        assert!(undone.code == Some(0) || is_none, "{undone:?}");
+        let after = [snapshot(&setup.here), snapshot(&setup.there)];
+        same(&after[0], &before[0], &format!("round {round}, here"));
+        same(&after[1], &before[1], &format!("round {round}, there"));
+        Ran::of(setup.command(&["sync", "alpha"])).success();
+        fs::remove_dir_all(setup.here.join(".sweepfs/syncs")).unwrap();
+    }
+    assert!(n_undone > 0);
 }

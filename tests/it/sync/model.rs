@@ -388,7 +388,7 @@ pub(crate) struct Space {
 
 impl Space {
     /// A new project here.
-    pub(super) fn here(root: PathBuf) -> Self {
+    pub(crate) fn here(root: PathBuf) -> Self {
         fs::create_dir_all(&root).unwrap();
         Project::init(&root).unwrap();
         Self { root, remote: None }
