@@ -23,7 +23,7 @@ use std::process::ExitCode;
 
 /// Runs the command line of this process.
 pub fn main() -> ExitCode {
-    let args = match Args::try_parse_from(std::env::args_os().map(numbers_are_values)) {
+    let args = match parse(std::env::args_os()) {
         Ok(args) => args,
         Err(error) => {
             // Help goes to standard output with code 0, a mistake to standard error with code 2.
@@ -43,6 +43,11 @@ pub fn main() -> ExitCode {
     let result = run(args, &term).and_then(|exit| Ok(term.flush().map(|()| exit)?));
     let exit = result.unwrap_or_else(|error| error.report(&term));
     ExitCode::from(exit as u8)
+}
+
+/// Reads a command line, the name of the program first.
+fn parse(words: impl Iterator<Item = OsString>) -> Result<Args, clap::Error> {
+    Args::try_parse_from(words.map(numbers_are_values))
 }
 
 /// Marks negative numbers, which clap takes for options unless they are as simple as `-1`, by a space

@@ -17,6 +17,7 @@ mod options;
 mod pace;
 mod path;
 mod plan;
+mod planfile;
 mod remote;
 mod session;
 mod side;
@@ -26,6 +27,7 @@ mod steps;
 mod texts;
 mod tree;
 mod undo;
+mod units;
 
 pub use apply::{Applied, Left};
 pub use document::{Direction, KeyRule, Merged, key_pattern, merge};
@@ -35,6 +37,7 @@ pub use options::{FileFilter, MAX_DELETE_PERCENT, Options, Prefer};
 pub use pace::{Pace, Pacer, STOPPED};
 pub use path::{Place, RelPath, UnsafePath};
 pub use plan::{Bytes, Conflict, Deleted, Line, NewFile, NewJob, Plan, Rename, TextMerge, Totals};
+pub use planfile::{BadPlan, PlanFile, PlanHeader, Reduced, write_plan};
 pub use remote::{
     Address, BadAddress, PROTOCOL, RemoteFacts, RemoteOptions, RemoteSide, ServeError, write_list,
 };

@@ -220,25 +220,16 @@ impl Plan {
             });
         }
         for file in &self.files {
-            let what = match (file.is_back, &file.copy.before) {
-                (true, _) => "back",
-                (false, None) => "new",
-                (false, Some(_)) => "changed",
-            };
             lines.push(Line {
                 bytes: file.copy.source.size_bytes(),
-                ..Line::of(what, Some(file.to), &file.copy.place)
+                ..Line::of(file.action(), Some(file.to), &file.copy.place)
             });
         }
         for merge in &self.texts {
             let is_both = merge.local.is_some() && merge.remote.is_some();
             for (to, text) in [(Whose::Local, &merge.local), (Whose::Remote, &merge.remote)] {
                 let Some(text) = text else { continue };
-                let what = match (is_both, &text.before) {
-                    (true, _) => "merged",
-                    (false, None) => "new",
-                    (false, Some(_)) => "changed",
-                };
+                let what = if is_both { "merged" } else { text.action() };
                 lines.push(Line {
                     bytes: text.bytes.len() as u64,
                     ..Line::of(what, Some(to), &merge.place)
@@ -263,6 +254,27 @@ impl Plan {
         }
         lines.sort_by(|a, b| (&a.job, &a.path, a.to, &a.key).cmp(&(&b.job, &b.path, b.to, &b.key)));
         lines
+    }
+}
+
+impl NewFile {
+    /// Says what is done.
+    pub(super) fn action(&self) -> &'static str {
+        match (self.is_back, &self.copy.before) {
+            (true, _) => "back",
+            (false, None) => "new",
+            (false, Some(_)) => "changed",
+        }
+    }
+}
+
+impl NewText {
+    /// Says what is done on one side.
+    pub(super) fn action(&self) -> &'static str {
+        match &self.before {
+            None => "new",
+            Some(_) => "changed",
+        }
     }
 }
 

@@ -5,6 +5,7 @@ use crate::cli::selection::SelectionArgs;
 use crate::config::{bandwidth_bytes, memory_bytes};
 use clap::{Args as ClapArgs, Subcommand, ValueEnum};
 use glob::Pattern;
+use std::path::PathBuf;
 use std::time::Duration;
 
 const CONFLICTS: &str = "Conflicts and deletions";
@@ -21,6 +22,7 @@ const SIGNAC: &str = "As signac has them, from SOURCE to DESTINATION";
   sweepfs sync hal --prefer newer
   sweepfs sync hal --delete
   sweepfs sync --all
+  sweepfs sync hal --plan FILE && sweepfs sync --apply FILE
   sweepfs sync undo
   sweepfs sync log
   sweepfs sync ../other . -u --all-keys
@@ -49,6 +51,13 @@ pub(in crate::cli) struct SyncArgs {
     /// Print what would be done, a line each, and change nothing.
     #[arg(short = 'n', long, alias = "pretend")]
     pub(in crate::cli) dry_run: bool,
+    /// Write what would be done into a file, a line each, and change nothing; `-` prints it.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["all", "json", "SignacArgs"])]
+    pub(in crate::cli) plan: Option<PathBuf>,
+    /// Do what is still in such a file, and still the same; `-` reads it from the standard input.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["remotes", "all", "pull", "push", "checksum", "running", "plan",
+        "ConflictArgs", "SelectionArgs", "FileArgs", "SignacArgs"])]
+    pub(in crate::cli) apply: Option<PathBuf>,
     /// Print what is done as one JSON object.
     #[arg(long)]
     pub(in crate::cli) json: bool,
@@ -79,6 +88,13 @@ pub(in crate::cli) struct LimitArgs {
     /// Begin nothing new after that time, such as `90s`, `30m` or `2h`; the next sync goes on.
     #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
     pub(in crate::cli) stop_after: Option<Duration>,
+}
+
+impl SyncArgs {
+    /// Tells whether nothing is to be changed.
+    pub(in crate::cli) fn is_dry_run(&self) -> bool {
+        self.dry_run || self.plan.is_some()
+    }
 }
 
 #[derive(Debug, Subcommand)]

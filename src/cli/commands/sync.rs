@@ -3,6 +3,7 @@
 mod all;
 mod history;
 mod pacing;
+mod planfile;
 mod schema;
 
 use crate::cli::args::{PreferChoice, StrategyChoice, SyncArgs, SyncCommand};
@@ -17,8 +18,8 @@ use crate::report::{Event, Observer, harmless};
 use crate::statepoint::{JobId, StatePoint};
 use crate::sync::{
     Applied, Bytes, Conflict, Deleted, Direction, FileFilter, KeyRule, Left, Listing, LocalSide,
-    LogHeader, Logs, Memory, Options, Pace, Plan, Prefer, Prepared, Run, Session, Side, Totals,
-    Wanted, Whose, key_pattern,
+    LogHeader, Logs, Memory, Options, Pace, Plan, PlanFile, Prefer, Prepared, Run, Session, Side,
+    Totals, Wanted, Whose, key_pattern,
 };
 use crate::term::{ProgressObserver, Term};
 use glob::Pattern;
@@ -37,6 +38,13 @@ pub(in crate::cli) fn run(context: &Context<'_>, args: &SyncArgs) -> Result<Exit
         Some(SyncCommand::Log(args)) => return history::log(context, args),
         None => {}
     }
+    if let Some(file) = &args.apply {
+        return planfile::apply(context, args, file);
+    }
+    if args.remotes.len() == 2 && args.plan.is_some() {
+        let error = CliError::usage("a plan is one of the project and another copy of it");
+        return Err(error.with_hint("`sweepfs sync REMOTE --plan FILE`"));
+    }
     if args.remotes.len() == 2 || (args.remotes.len() == 1 && args.signac.is_given()) {
         return as_signac_does(context, args);
     }
@@ -46,41 +54,61 @@ pub(in crate::cli) fn run(context: &Context<'_>, args: &SyncArgs) -> Result<Exit
             error.with_hint("`sweepfs sync SOURCE DESTINATION`, or `--prefer` and `--keys`")
         );
     }
+    with_remotes(context, args, None)
+}
+
+/// Syncs with one remote or all of them, with that of a plan only what is listed in it.
+fn with_remotes(
+    context: &Context<'_>,
+    args: &SyncArgs,
+    listed: Option<&PlanFile>,
+) -> Result<Exit, CliError> {
     let project = context.project()?;
     let local = LocalSide::new(&project, &project.root().to_string_lossy());
     let config = ProjectConfig::read(&project.root().join(PROJECT_FILE))?;
-    let words: Vec<_> = match args.all {
-        true => config
-            .remotes
-            .keys()
-            .map(|name| Some(name.as_str()))
-            .collect(),
-        false => vec![args.remotes.first().map(String::as_str)],
+    let words: Vec<_> = match listed {
+        Some(file) => vec![Some(file.header.remote.as_str())],
+        None if args.all => {
+            let names = config.remotes.keys();
+            names.map(|name| Some(name.as_str())).collect()
+        }
+        None => vec![args.remotes.first().map(String::as_str)],
     };
-    let _lock = if args.dry_run { None } else { local.lock()? };
+    let _lock = if args.is_dry_run() {
+        None
+    } else {
+        local.lock()?
+    };
     let limits = Limits::new(&args.limits);
     let target = |word: Option<&str>| -> Result<Target<'_>, CliError> {
         let remote = Remote::find(context, project.root(), &config.remotes, word)?;
         let remote = remote.limited(args.limits.bwlimit.as_deref());
+        let mut options = options(args, &remote)?;
+        if let Some(file) = listed {
+            planfile::check(file, project.root(), &remote)?;
+            // Second versions have the names that were planned.
+            options.keep_both = options.keep_both.and(file.header.suffix.clone());
+        }
         let one = One {
             context,
             args,
             local: &local,
-            options: options(args, &remote)?,
+            options,
             name: remote.name.clone(),
             limits,
             rate_bytes: remote.rate_bytes(),
             header: Some((remote.word(), remote.place())),
+            listed: listed.cloned(),
         };
         Ok(Target { remote, one })
     };
     if let [] | [_] = words[..] {
         let target = target(words.first().copied().flatten())?;
-        let opened = target.remote.open(context, &local, !args.dry_run)?;
+        let opened = target.remote.open(context, &local, !args.is_dry_run())?;
         return Ok(target.sync(&local, &opened, None, None)?.exit);
     }
     let targets = words.into_iter().map(target).collect();
-    all::run(context, &local, targets, args.dry_run)
+    all::run(context, &local, targets, args.is_dry_run())
 }
 
 /// A remote, and how it is synced with.
@@ -100,7 +128,7 @@ impl Target<'_> {
     ) -> Result<Synced, CliError> {
         let memory = self.remote.memory(local);
         let done = self.one.sync(opened, Some(&memory), listed, again)?;
-        if !self.one.args.dry_run {
+        if !self.one.args.is_dry_run() {
             self.remote.note_sync(local)?;
         }
         Ok(done)
@@ -134,7 +162,7 @@ fn as_signac_does(context: &Context<'_>, args: &SyncArgs) -> Result<Exit, CliErr
     let root = destination.workspace().project_root().to_owned();
     let remote = Remote::find(context, &root, &Default::default(), Some(source))?;
     let remote = remote.limited(args.limits.bwlimit.as_deref());
-    let _lock = if args.dry_run {
+    let _lock = if args.is_dry_run() {
         None
     } else {
         destination.lock()?
@@ -149,6 +177,7 @@ fn as_signac_does(context: &Context<'_>, args: &SyncArgs) -> Result<Exit, CliErr
         limits: Limits::new(&args.limits),
         rate_bytes: remote.rate_bytes(),
         header: None,
+        listed: None,
     };
     Ok(one.sync(&opened, None, None, None)?.exit)
 }
@@ -247,6 +276,8 @@ struct One<'a> {
     rate_bytes: Option<f64>,
     /// How the other side is found again, and where it is, if it is logged what is done.
     header: Option<(String, String)>,
+    /// Only that is done which is listed there.
+    listed: Option<PlanFile>,
 }
 
 /// Draws a bar for each step after the other.
@@ -319,14 +350,15 @@ impl One<'_> {
             },
             observer: &observer,
         };
-        let prepared = match listed {
+        let mut prepared = match listed {
             Some((here, there)) => session.compare(here, there)?,
             None => session.prepare()?,
         };
+        let reduced = self.reduce(&mut prepared.plan);
         let has_changed_here = prepared.plan.changes(Whose::Local);
         let conflicts = prepared.plan.conflicts.clone();
-        let exit = |exit| Synced {
-            exit,
+        let exit = |exit: Exit| Synced {
+            exit: exit.or(reduced),
             has_changed_here,
             conflicts,
         };
@@ -337,7 +369,7 @@ impl One<'_> {
         let (plan, n_jobs) = (&prepared.plan, prepared.n_jobs);
         let new = schema::new_keys(self.context, self.local, &*opened.peer, plan, n_jobs)?;
         schema::tell(self.context.term, &self.name, &new);
-        if self.args.dry_run {
+        if self.args.is_dry_run() {
             return self.show(&prepared.plan, new).map(exit);
         }
         if self.context.verbose > 0 {
@@ -404,8 +436,8 @@ impl One<'_> {
     fn report(&self, plan: &Plan, schema: Vec<NewKey>) -> Report<'_> {
         Report {
             remote: &self.name,
-            dry_run: self.args.dry_run,
-            actions: match self.args.json || self.args.dry_run {
+            dry_run: self.args.is_dry_run(),
+            actions: match self.args.json || self.args.is_dry_run() {
                 true => plan.lines(),
                 false => Vec::new(),
             },
@@ -427,8 +459,9 @@ impl One<'_> {
         if self.args.json {
             term.line(json(&report)?)?;
         } else {
-            for line in &report.actions {
-                term.line(line)?;
+            match &self.args.plan {
+                Some(path) => self.write_plan(path, plan)?,
+                None => report.actions.iter().try_for_each(|line| term.line(line))?,
             }
             self.summarize(plan, &report, "would be");
         }

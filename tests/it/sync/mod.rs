@@ -6,6 +6,7 @@ mod limits;
 mod local;
 pub(crate) mod model;
 mod mounts;
+mod plan;
 mod remotes;
 mod removed;
 mod restored;
