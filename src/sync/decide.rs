@@ -217,7 +217,8 @@ impl Comparison<'_> {
         let options = &self.input.options;
         let place = Place::of_job(*id, difference.path.clone());
         let has_dir = here.is_dir() || there.is_dir();
-        if let Some(winner) = options.prefer.and_then(|prefer| prefer.winner(here, there)) {
+        let preferred = || options.prefer.and_then(|prefer| prefer.winner(here, there));
+        if let Some(winner) = options.chosen.get(&place).copied().or_else(preferred) {
             match has_dir {
                 true => self.replace_kind(id, difference.path, winner, trees),
                 false => self.copy(id, difference, winner.other(), false),

@@ -1,13 +1,14 @@
 //! What a sync is asked to do.
 
 use super::document::{Direction, KeyRule};
-use super::path::RelPath;
+use super::path::{Place, RelPath};
 use super::side::Whose;
 use super::tree::Entry;
 use crate::workflow::FLOW_FILE;
 use crate::workspace::{DOCUMENT_FILE, STATEPOINT_FILE};
 use glob::{MatchOptions, Pattern};
 use regex::Regex;
+use std::collections::HashMap;
 
 /// Which version of a file that was changed on both sides is taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,6 +28,8 @@ pub struct Options {
     pub direction: Direction,
     /// Which version is taken of what was changed on both sides; `None` is neither.
     pub prefer: Option<Prefer>,
+    /// Whose version is taken of single files, whatever is preferred.
+    pub chosen: HashMap<Place, Whose>,
     /// What was changed on both sides is left as it is, and is no conflict.
     pub ignores_conflicts: bool,
     /// Both versions are kept on both sides, that from there with this at the end of its name.

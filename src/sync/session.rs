@@ -17,6 +17,7 @@ use crate::workspace::{DOCUMENT_FILE, STATEPOINT_FILE};
 use std::collections::HashSet;
 
 /// Which jobs are synced.
+#[derive(Clone)]
 pub enum Wanted<'a> {
     /// All.
     All,
@@ -41,6 +42,7 @@ impl std::fmt::Debug for Wanted<'_> {
 }
 
 /// Two data spaces that are to be synced.
+#[derive(Clone)]
 pub struct Session<'a> {
     /// That from which sync is called.
     pub local: &'a LocalSide,
@@ -94,11 +96,21 @@ impl Session<'_> {
     /// Fails if one of them cannot be listed, and refuses to compare with one that seems to be
     /// missing.
     pub fn prepare(&self) -> Result<Prepared, SyncError> {
+        let (local, remote) = self.list()?;
+        self.compare(local, remote)
+    }
+
+    /// Lists what is here, and what is there.
+    ///
+    /// # Errors
+    ///
+    /// Fails if one of them cannot be listed.
+    pub fn list(&self) -> Result<(Listing, Listing), SyncError> {
         let (local, remote) = rayon::join(
             || self.local.list(self.observer),
             || self.peer.list(self.observer),
         );
-        self.compare(local?, remote?)
+        Ok((local?, remote?))
     }
 
     /// Compares both as they were listed. Nothing is changed.

@@ -294,6 +294,8 @@ pub(in crate::cli) enum StrategyChoice {
     Never,
     /// Overwrite those that are older.
     Update,
+    /// Ask about each.
+    Ask,
 }
 
 fn percent(text: &str) -> Result<f64, String> {

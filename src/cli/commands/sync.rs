@@ -1,6 +1,7 @@
 //! `sweepfs sync`
 
 mod all;
+mod ask;
 mod history;
 mod pacing;
 mod planfile;
@@ -151,6 +152,15 @@ fn as_signac_does(context: &Context<'_>, args: &SyncArgs) -> Result<Exit, CliErr
         let error = CliError::usage("from one directory to another, nothing but copying is done");
         return Err(error.with_hint("`sweepfs sync REMOTE` syncs the project with one other"));
     }
+    if !args.files.exclude.is_empty() {
+        let error = CliError::usage(
+            "`--exclude` takes patterns as a shell does, that of signac a regular expression",
+        );
+        return Err(error.with_hint("`-x REGEX` leaves out files as signac does"));
+    }
+    if args.signac.strategy == Some(StrategyChoice::Ask) && !args.dry_run {
+        ask::check()?;
+    }
     let source = &args.remotes[0];
     let destination = match args.remotes.get(1) {
         Some(word) => local_side(&context.dir.join(word), word)?,
@@ -220,6 +230,7 @@ fn options(args: &SyncArgs, remote: &Remote) -> Result<Options, CliError> {
             documents_only: args.files.documents_only,
             ..FileFilter::default()
         },
+        ..Options::default()
     })
 }
 
@@ -236,7 +247,7 @@ fn signac_options(args: &SyncArgs) -> Result<Options, CliError> {
         prefer: match strategy {
             Some(StrategyChoice::Always) => Some(Prefer::Of(Whose::Remote)),
             Some(StrategyChoice::Update) => Some(Prefer::Newer),
-            Some(StrategyChoice::Never) | None => None,
+            Some(StrategyChoice::Never | StrategyChoice::Ask) | None => None,
         },
         ignores_conflicts: strategy.is_some(),
         keys: KeyRule {
@@ -318,6 +329,11 @@ impl One<'_> {
         self.options.direction.leads_to(Whose::Remote) && !self.limits.is_over()
     }
 
+    /// Tells whether the user is asked about files that differ.
+    fn asks(&self) -> bool {
+        self.args.signac.strategy == Some(StrategyChoice::Ask) && !self.args.dry_run
+    }
+
     /// Syncs, with what is here and there if that is known. The second time, only what is
     /// done then is told, and conflicts that are new.
     fn sync(
@@ -352,6 +368,7 @@ impl One<'_> {
         };
         let mut prepared = match listed {
             Some((here, there)) => session.compare(here, there)?,
+            None if self.asks() => ask::prepare(self.context, &session)?,
             None => session.prepare()?,
         };
         let reduced = self.reduce(&mut prepared.plan);

@@ -1,6 +1,6 @@
 //! Projects of the real signac, before and after.
 
-use crate::support::env::{Env, Ran};
+use crate::support::env::{Env, Ran, program, write_job};
 use crate::support::python::{python, run, signac};
 use std::collections::BTreeMap;
 use std::fs;
@@ -187,4 +187,110 @@ for name in ["source", "destination"]:
         lines[1].contains(r#""destination": 1, "from": "source", "source": 1"#),
         "{printed}"
     );
+}
+
+/// Answers on a terminal: each time something is asked, the next of the answers.
+const ANSWER: &str = r#"
+import os, pty, sys
+pid, terminal = pty.fork()
+if pid == 0:
+    os.execv(sys.argv[2], sys.argv[2:])
+answers, told = sys.argv[1].split(","), ""
+while True:
+    try:
+        chunk = os.read(terminal, 4096)
+    except OSError:
+        break
+    if not chunk:
+        break
+    told += chunk.decode()
+    if chunk.decode().rstrip().endswith("none]") and answers:
+        os.write(terminal, answers.pop(0).encode() + b"\n")
+print(told)
+sys.exit(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+"#;
+
+#[test]
+fn the_user_is_asked_about_each_file_that_differs() {
+    let Some(python) = python() else { return };
+    let env = Env::new();
+    let (source, destination) = (env.project("source"), env.project("destination"));
+    let [there, here] = [&source, &destination].map(|root| {
+        let job = write_job(root, r#"{"a": 1}"#);
+        for name in ["a", "b", "c", "d"] {
+            let text = format!("{name} of {}", root.file_name().unwrap().display());
+            fs::write(job.join(name), text).unwrap();
+        }
+        job
+    });
+    let overwritten = || -> String {
+        let is_same =
+            |name: &&str| fs::read(there.join(name)).unwrap() == fs::read(here.join(name)).unwrap();
+        ["a", "b", "c", "d"]
+            .iter()
+            .filter(|name| is_same(name))
+            .copied()
+            .collect()
+    };
+    let sync = ["sync", "../source", ".", "-s", "Ask", "--no-keys"];
+    let refused = env.run(&destination, &sync);
+    assert!(
+        refused
+            .failure(4)
+            .contains("`--strategy always`, `never` or `update`")
+    );
+    let shown = env.run(&destination, &[&sync[..], &["-n"]].concat());
+    assert_eq!(shown.code, Some(0), "{shown:?}");
+    let answer = |answers: &str| {
+        let args = [&[answers, program()], &sync[..]].concat();
+        run(&env, &python, &destination, ANSWER, &args)
+    };
+    let told = answer("what?,y,n,none");
+    assert_eq!(overwritten(), "a", "{told}");
+    assert!(
+        told.contains("/a: 11 B, 20") && told.contains(" UTC in the source"),
+        "{told}"
+    );
+    assert!(
+        told.contains("/a: 16 B, 20") && told.contains("left as they are: "),
+        "{told}"
+    );
+    let told = answer(",all");
+    assert_eq!(overwritten(), "acd", "{told}");
+}
+
+#[test]
+fn every_option_of_signac_is_understood() {
+    let env = Env::new();
+    let (source, destination) = (env.project("source"), env.project("destination"));
+    let job = write_job(&source, r#"{"a": 1}"#);
+    let id = job.file_name().unwrap().to_str().unwrap();
+    let forms = "-a|-r|-l|-p|-o|-g|-t|-x|-x .*|-I|--size-only|--round-times|-n|-u|-k x|--all-keys|--no-keys\
+        |--force|-m|--parallel|--parallel 2|--stats|-H|--json|-f a 1|--archive|--recursive|--links|--perms\
+        |--owner|--group|--times|--ignore-times|--dry-run|--update|--strategy never|-s Always|--key x|--merge\
+        |--human-readable|--filter a 1";
+    for form in forms.split('|') {
+        // `-m` tells that the other project is meant as signac does.
+        let words: Vec<_> = form.split(' ').collect();
+        let args = [&["sync", "../source", ".", "-m"][..], &words].concat();
+        let args: Vec<_> = if form == "-m" || form == "--merge" {
+            args[..4].to_vec()
+        } else {
+            args
+        };
+        env.run(&destination, &args).success();
+    }
+    env.run(&destination, &["sync", "../source", "-m", "-j", id])
+        .success();
+    for (wrong, hint) in [
+        (&["-u", "-s", "never"][..], "cannot be used with"),
+        (&["--all-keys", "-k", "x"], "cannot be used with"),
+        (&["-k", "("], "no regular expression"),
+        (&["-s", "Sometimes"], "[possible values: "),
+        (&["--exclude", "x"], "`-x REGEX`"),
+    ] {
+        let args = [&["sync", "../source", "."], wrong].concat();
+        let refused = env.run(&destination, &args);
+        assert!(refused.failure(2).contains(hint), "{wrong:?}: {refused:?}");
+    }
 }
