@@ -6,7 +6,7 @@ use super::ledger;
 use super::record::{Record, Stage};
 use super::state::FlowState;
 use super::status::Status;
-use super::units::Units;
+use super::units::{UnitIdx, Units};
 use crate::catalog::{Facts, FactsError};
 use crate::exec::Machine;
 use rayon::prelude::*;
@@ -21,8 +21,8 @@ pub struct Elsewhere {
     pub cluster: String,
     /// How far they are.
     pub state: FlowState,
-    /// How many there are.
-    pub n: u64,
+    /// The places of the jobs or aggregates among those of the operation.
+    pub units: Vec<UnitIdx>,
 }
 
 impl Flow {
@@ -61,16 +61,18 @@ impl Flow {
                     let sidecar = ledger::read(self.workspace(), id).ok()??;
                     cluster_elsewhere(sidecar.records.get(name)?, &machine, &own)
                 };
-                let places: Vec<_> = ids.par_iter().filter_map(place).collect();
-                let mut counts: BTreeMap<String, u64> = BTreeMap::new();
-                for place in places {
-                    *counts.entry(place).or_default() += 1;
+                let places: Vec<_> = ids.par_iter().map(place).collect();
+                let mut clusters: BTreeMap<String, Vec<UnitIdx>> = BTreeMap::new();
+                for (unit, place) in units.iter().zip(places) {
+                    if let Some(cluster) = place {
+                        clusters.entry(cluster).or_default().push(unit);
+                    }
                 }
-                found.extend(counts.into_iter().map(|(cluster, n)| Elsewhere {
+                found.extend(clusters.into_iter().map(|(cluster, units)| Elsewhere {
                     operation: operation.place,
                     cluster,
                     state,
-                    n,
+                    units,
                 }));
             }
         }

@@ -11,8 +11,8 @@ use crate::exec::quoted;
 use crate::report::harmless;
 use crate::scheduler::Needs;
 use crate::workflow::{
-    Batch, BatchCost, ChainOptions, Cluster, Clusters, Link, Packing, Place, Planned, SendError,
-    Sent, Submitter, batches, chain, eligible, place, time_text,
+    Batch, BatchCost, ChainOptions, Cluster, Clusters, Elsewhere, Link, Packing, Place, Planned,
+    SendError, Sent, Submitter, batches, chain, eligible, place, time_text,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
@@ -60,6 +60,17 @@ pub(super) fn tell_choice(context: &Context<'_>, args: &SubmitArgs, choice: &Cho
     if args.cluster.is_none() {
         let (name, why) = (choice.cluster.name(), &choice.why);
         context.term.note(format_args!("to `{name}`, since {why}"));
+    }
+}
+
+/// Says what is not submitted because it goes on elsewhere.
+fn tell_elsewhere(context: &Context<'_>, project: &Loaded, elsewhere: &[Elsewhere]) {
+    for place in elsewhere {
+        let name = &project.flow.config().operations[place.operation].name;
+        let (n, state, cluster) = (place.units.len(), place.state, &place.cluster);
+        context.term.note(format_args!(
+            "{name}: {n} {state} on {cluster} as of the last sync, left alone"
+        ));
     }
 }
 
@@ -190,9 +201,12 @@ fn parts(
                 (vec![Part::now(found.planned)], found.n_failed)
             }
         };
-        Ok((parts, n_failed, evaluation.problems()))
+        let status = project.flow.status(facts, jobs, &operations)?;
+        let elsewhere = project.flow.elsewhere(facts, &status)?;
+        Ok((parts, n_failed, evaluation.problems(), elsewhere))
     })?;
-    let (parts, n_failed, problems) = found.answer;
+    let (parts, n_failed, problems, elsewhere) = found.answer;
+    tell_elsewhere(context, project, &elsewhere);
     let exit = found.exit.or(context.report_problems(&problems));
     Ok((parts, n_failed, exit))
 }

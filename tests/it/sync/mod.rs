@@ -1,6 +1,7 @@
 //! Syncing data spaces on this machine.
 
 mod all;
+mod clusters;
 pub(crate) mod killed;
 mod limits;
 mod local;

@@ -13,9 +13,9 @@ use crate::report::harmless;
 use crate::statepoint::JobId;
 use crate::term::{Cell, Grid, Tone, cut_middle};
 use crate::view::{PathSpec, Paths, default_paths, default_paths_of_few, spec_paths};
-use crate::workflow::{Aggregate, FlowState, OperationStatus, Status, Units};
+use crate::workflow::{Aggregate, Elsewhere, FlowState, OperationStatus, Status, UnitIdx, Units};
 use roaring::{MultiOps, RoaringBitmap};
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 /// What is known of single jobs.
 pub(super) struct Details {
@@ -29,7 +29,13 @@ pub(super) struct Details {
     pub(super) parameters: Vec<TableColumn>,
     /// What the aggregates of each of the operations have in common.
     common: Vec<Vec<String>>,
+    /// The clusters or machines where executions go on that are not here: by the place of the
+    /// operation among all, and that of the job or aggregate.
+    elsewhere: HashMap<(usize, UnitIdx), String>,
 }
+
+/// The heading of where executions go on that are not here.
+const ON: &str = "on";
 
 /// A row before it is fitted into the room that there is.
 struct Row {
@@ -70,6 +76,7 @@ impl Details {
             places,
             parameters: parameters(plan, facts, status)?,
             common: Vec::new(),
+            elsewhere: HashMap::new(),
         };
         for operation in &status.operations {
             let config = &plan.config.workflow.operations[operation.place];
@@ -77,6 +84,35 @@ impl Details {
             details.common.push(common);
         }
         Ok(details)
+    }
+
+    /// Adds what is known of executions elsewhere.
+    pub(super) fn with(mut self, elsewhere: &[Elsewhere]) -> Self {
+        for place in elsewhere {
+            let units = place.units.iter();
+            self.elsewhere
+                .extend(units.map(|unit| ((place.operation, *unit), place.cluster.clone())));
+        }
+        self
+    }
+
+    /// Returns where an execution goes on, if that is not here.
+    pub(super) fn cluster(&self, operation: &OperationStatus, unit: UnitIdx) -> Option<&str> {
+        let place = self.elsewhere.get(&(operation.place, unit));
+        place.map(String::as_str)
+    }
+
+    /// Names the places where executions of a job or an aggregate go on.
+    fn clusters(&self, operations: &[&OperationStatus], unit: UnitIdx) -> String {
+        let places = operations.iter().filter_map(|o| self.cluster(o, unit));
+        let places: BTreeSet<_> = places.collect();
+        places.into_iter().collect::<Vec<_>>().join(", ")
+    }
+
+    /// Tells whether executions of some operations go on elsewhere.
+    fn has_clusters(&self, operations: &[&OperationStatus]) -> bool {
+        let mut places = self.elsewhere.keys();
+        places.any(|(place, _)| operations.iter().any(|o| o.place == *place))
     }
 
     pub(super) fn id(&self, job: JobIdx) -> String {
@@ -166,6 +202,7 @@ impl Details {
         limit: usize,
     ) -> Table {
         let id_len = self.id_len();
+        let has_clusters = self.has_clusters(operations);
         let mut table = Table {
             header: Row {
                 id: "job".to_owned(),
@@ -189,6 +226,9 @@ impl Details {
             rows: Vec::new(),
             n_more: 0,
         };
+        if has_clusters {
+            table.header.facts.push(ON.to_owned());
+        }
         for &job in &self.jobs {
             let states: Vec<_> = operations.iter().map(|o| o.states.state(job)).collect();
             let mut known = states.iter().flatten();
@@ -199,12 +239,16 @@ impl Details {
                 table.n_more += 1;
                 continue;
             }
+            let mut facts = match plan.args.parameters {
+                None => vec![self.place(job).to_owned()],
+                Some(_) => self.values(status, job),
+            };
+            if has_clusters {
+                facts.push(self.clusters(operations, job));
+            }
             table.rows.push(Row {
                 id: self.id(job)[..id_len].to_owned(),
-                facts: match plan.args.parameters {
-                    None => vec![self.place(job).to_owned()],
-                    Some(_) => self.values(status, job),
-                },
+                facts,
                 states,
                 last: labels(status, job).join(", "),
             });
@@ -240,6 +284,10 @@ impl Details {
         let Units::Aggregates(aggregates) = &operation.units else {
             return table;
         };
+        let has_clusters = self.has_clusters(&[operation]);
+        if has_clusters {
+            table.header.facts.push(ON.to_owned());
+        }
         let i = status
             .operations
             .iter()
@@ -255,9 +303,10 @@ impl Details {
                 table.n_more += 1;
                 continue;
             }
+            let cluster = has_clusters.then(|| self.clusters(&[operation], unit));
             table.rows.push(Row {
                 id: aggregate.id.chars().take(id_len).collect(),
-                facts: vec![common.clone()],
+                facts: std::iter::once(common.clone()).chain(cluster).collect(),
                 states: vec![Some(state)],
                 last: aggregate.jobs.len().to_string(),
             });

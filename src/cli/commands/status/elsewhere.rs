@@ -41,7 +41,7 @@ pub(super) fn show(context: &Context<'_>, seen: &Seen, plan: &Plan<'_>) -> Resul
     context.term.line("")?;
     for elsewhere in &seen.elsewhere {
         let operation = &plan.config.workflow.operations[elsewhere.operation].name;
-        let (n, state, cluster) = (elsewhere.n, elsewhere.state, &elsewhere.cluster);
+        let (n, state, cluster) = (elsewhere.units.len(), elsewhere.state, &elsewhere.cluster);
         let line = format!("on {cluster}: {operation}, {n} {state}");
         context.term.line(harmless(line))?;
     }
@@ -86,7 +86,7 @@ pub(super) fn json(plan: &Plan<'_>, seen: &Seen) -> Vec<(&'static str, Value)> {
                 ("operation", text(operation)),
                 ("cluster", text(&elsewhere.cluster)),
                 ("state", text(elsewhere.state.name())),
-                ("n", Value::from(elsewhere.n as i64)),
+                ("n", Value::from(elsewhere.units.len() as i64)),
             ])
         });
         members.push(("elsewhere", Value::List(all.collect())));

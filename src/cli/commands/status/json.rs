@@ -82,6 +82,9 @@ impl Details {
                 ("place", text(place)),
                 ("jobs", self.ids(jobs.into_iter())),
             ];
+            if let Some(cluster) = self.cluster(operation, unit) {
+                members.push(("cluster", text(cluster)));
+            }
             if matches!(operation.units, Units::Jobs(_)) && plan.args.parameters.is_some() {
                 members.push(("parameters", self.parameters_of(&status.jobs, unit)));
             }

@@ -154,13 +154,14 @@ impl Plan<'_> {
         snapshot: Option<&Snapshot>,
     ) -> Result<Seen, FactsError> {
         let status = self.flow.status(facts, jobs, &self.places)?;
+        let elsewhere = self.flow.elsewhere(facts, &status)?;
         let details = match self.args.has_details() {
-            true => Some(Details::of(self, snapshot, facts, &status)?),
+            true => Some(Details::of(self, snapshot, facts, &status)?.with(&elsewhere)),
             false => None,
         };
         Ok(Seen {
             first_failed: first_failed(&status, facts)?,
-            elsewhere: self.flow.elsewhere(facts, &status)?,
+            elsewhere,
             syncs: Vec::new(),
             details,
             status,
