@@ -126,6 +126,22 @@ impl Pacing {
         }
     }
 
+    /// Waits for so long, and for those who came before.
+    fn pay(&self, time: Duration) {
+        let paid = {
+            let mut paid = self.paid.lock().unwrap_or_else(PoisonError::into_inner);
+            *paid = (*paid).max(Instant::now()) + time;
+            *paid
+        };
+        loop {
+            let wait = paid.saturating_duration_since(Instant::now());
+            if wait < WAIT_MIN || self.is_cut() {
+                return;
+            }
+            std::thread::sleep(wait.min(WAIT_STEP));
+        }
+    }
+
     fn state(&self, rates: &mut Rates, now: Instant) -> State {
         let files = self.files.load(Ordering::Relaxed);
         let files_total = self.files_total.load(Ordering::Relaxed).max(files);
@@ -148,21 +164,10 @@ impl Pacing {
 
 impl Pacer for Pacing {
     fn moved(&self, bytes: u64) {
-        self.reported(bytes);
-        let Some(rate) = self.rate_bytes else { return };
-        let time = Duration::from_secs_f64(bytes as f64 / rate);
-        let paid = {
-            let mut paid = self.paid.lock().unwrap_or_else(PoisonError::into_inner);
-            *paid = (*paid).max(Instant::now()) + time;
-            *paid
-        };
-        loop {
-            let wait = paid.saturating_duration_since(Instant::now());
-            if wait < WAIT_MIN || self.is_cut() {
-                return;
-            }
-            std::thread::sleep(wait.min(WAIT_STEP));
+        if let Some(rate) = self.rate_bytes {
+            self.pay(Duration::from_secs_f64(bytes as f64 / rate));
         }
+        self.reported(bytes);
     }
 
     fn reported(&self, bytes: u64) {
