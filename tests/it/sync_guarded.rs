@@ -234,11 +234,22 @@ fn a_path_that_is_too_long_stops_nothing_else() {
     assert_eq!(read(&setup.at(&job).join("x")), "1");
     let deep = [part.as_str(); 11].join("/");
     assert_eq!(read(&job.join(deep).join("f")), "11\n");
+    // Deeper than anybody wants.
+    setup.run_there(&format!("cd workspace/{id} && rm -rf {part} && d=$(printf 'd/%.0s' $(seq 205)) && mkdir -p $d && echo x | tee $d/f ${{d%d/d/d/}}f >/dev/null"));
+    fs::remove_dir_all(job.join(&part)).unwrap();
+    for _ in 0..2 {
+        // The second time it is here, too.
+        let told = setup.sync(&["--delete", "--max-delete", "100"], 3);
+        assert!(told.contains("it lies too deep"), "{told}");
+        let deep = ["d"; 205].join("/");
+        assert_eq!(read(&setup.at(&job).join(&deep).join("f")), "x\n");
+        fs::create_dir_all(job.join(&deep)).unwrap();
+    }
+    setup.run_there(&format!("rm -r workspace/{id}/d"));
+    fs::remove_dir_all(job.join("d")).unwrap();
     // From here it is no different.
-    setup.run_there(&format!("rm -rf workspace/{id}/{part}"));
     let mut make = std::process::Command::new("bash");
     make.args(["-c", &script]).current_dir(&setup.here);
-    fs::remove_dir_all(job.join(&part)).unwrap();
     assert!(make.status().unwrap().success());
     fs::write(job.join("x"), "22").unwrap();
     let told = setup.sync(&[], 3);

@@ -280,7 +280,9 @@ impl<'a> Lister<'a> {
         let path = match RelPath::new(path) {
             Ok(path) => path,
             Err(_) if is_too_long(path) => {
-                self.hide_long(id, path);
+                if depth <= DEPTH_MAX + 1 {
+                    self.hide_long(id, path);
+                }
                 return Ok(());
             }
             Err(_) => {
@@ -292,6 +294,10 @@ impl<'a> Lister<'a> {
         };
         if record.kind == b'!' {
             self.leave_out(id, &format!("`{}` cannot be read", harmless(&path)));
+            return Ok(());
+        }
+        if depth > DEPTH_MAX + 1 {
+            // What it is in was named.
             return Ok(());
         }
         if path.as_bytes().split(|b| *b == b'/').any(is_temporary) {
@@ -308,9 +314,6 @@ impl<'a> Lister<'a> {
                 (_, true) => "it lies too deep",
                 _ => "no file, link or directory",
             };
-            if depth > DEPTH_MAX + 1 {
-                return Ok(());
-            }
             let what = format!("`{}` is not synced: {why}", harmless(&path));
             self.name(id, &what);
             // Of what cannot be seen nobody can say that it is gone.
@@ -518,7 +521,7 @@ mod tests {
     #[test]
     fn a_path_that_is_too_long_is_named() {
         let (dir, statepoint) = (ID.to_owned(), format!("{ID}/signac_statepoint.json"));
-        let above = "/d".repeat(1530);
+        let above = format!("/{}", "d".repeat(254)).repeat(12);
         let long = format!("{ID}{above}/{}", "e".repeat(20));
         let (inside, below) = (
             format!("{long}/x"),
