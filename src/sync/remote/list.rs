@@ -110,9 +110,6 @@ impl Record {
                 number,
             });
         }
-        if number > SIZE_BYTES_MAX {
-            return Err(bad(format!("no file has {number} bytes")));
-        }
         let mode = (whole(mode, 8)? & 0o777) as u16;
         let content = match kind {
             b'f' | b'P' => Some(Content::File {
@@ -234,6 +231,10 @@ impl<'a> Lister<'a> {
     pub(super) fn add(&mut self, record: Record) -> Result<(), BadList> {
         if self.end.is_some() {
             return Err(bad("it goes on after its end"));
+        }
+        let size_bytes = record.entry.as_ref().map_or(0, Entry::size_bytes);
+        if size_bytes > SIZE_BYTES_MAX {
+            return Err(bad(format!("no file has {size_bytes} bytes")));
         }
         match record.kind {
             b'E' => self.end = Some(record.number),
