@@ -1070,3 +1070,41 @@ fn a_killed_sync_with_a_machine_is_undone() {
     }
     assert!(n_undone > 0);
 }
+
+#[test]
+fn a_plan_for_a_machine_is_done_and_undone() {
+    let Some(mut setup) = Setup::new() else {
+        return;
+    };
+    setup.there = setup.host.home().join("a b c");
+    fs::rename(setup.host.home().join(ROOT), &setup.there).unwrap();
+    setup.configure();
+    let kept = write_job(&setup.here, r#"{"a": 1}"#);
+    let gone = write_job(&setup.here, r#"{"a": 2}"#);
+    fill(&kept);
+    fill(&gone);
+    let run = |args: &[&str]| Ran::of(setup.command(args)).success().to_owned();
+    run(&["sync"]);
+    // Everything that can be undone there: a job that goes, one that comes, and all kinds of files.
+    fs::remove_dir_all(&gone).unwrap();
+    fill(&write_job(&setup.here, r#"{"a": 3}"#));
+    fs::write(kept.join("a\nb"), "changed").unwrap();
+    fs::remove_dir_all(kept.join("d")).unwrap();
+    fs::write(kept.join("d"), "a file now").unwrap();
+    fs::remove_file(kept.join("*")).unwrap();
+    fs::remove_file(kept.join("link")).unwrap();
+    std::os::unix::fs::symlink("elsewhere", kept.join("link")).unwrap();
+    fs::create_dir_all(kept.join("new/empty")).unwrap();
+    let before = [snapshot(&setup.here), snapshot(&setup.there)];
+    let options = ["--delete", "--max-delete", "100", "--prefer", "local"];
+    run(&[&["sync", "--plan", "plan"], &options[..]].concat());
+    assert_eq!(snapshot(&setup.there), before[1]);
+    run(&["sync", "--apply", "plan"]);
+    assert_eq!(snapshot(&setup.there), before[0]);
+    run(&["sync", "undo"]);
+    let after = [snapshot(&setup.here), snapshot(&setup.there)];
+    same(&after[0], &before[0], "here");
+    same(&after[1], &before[1], "there");
+    run(&[&["sync"], &options[..]].concat());
+    same(&snapshot(&setup.there), &before[0], "again");
+}
