@@ -15,6 +15,9 @@ use std::path::{Path, PathBuf};
 /// What is remembered of remotes, below the project's directory.
 const REMOTES: &str = ".sweepfs/remotes";
 
+/// What stands where a remote may stand, and is none.
+pub(super) const COMMANDS: [&str; 2] = ["undo", "log"];
+
 /// Digits of the digest of an address that tell it from another.
 const DIGITS: usize = 12;
 
@@ -90,6 +93,9 @@ impl Remote {
         if is_missing {
             let error = CliError::usage(format!("there is no remote or directory `{word}`"));
             return Err(error.with_hint(match remotes.is_empty() {
+                _ if COMMANDS.contains(&word) => {
+                    format!("options of `sweepfs sync {word}` stand behind it")
+                }
                 true => format!("`sweepfs remote add {word} host:path` adds it"),
                 false => format!("there are {}", known().join(", ")),
             }));

@@ -6,7 +6,7 @@ use super::support::ssh::Host;
 use super::support::wait_until;
 use super::sync::killed::{check_whole, edit};
 use super::sync::model::{Space, play_over_ssh};
-use super::sync::undo::{play, same, snapshot};
+use super::sync::undo::{kill_when_it_has_begun, play, same, snapshot};
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -1053,9 +1053,9 @@ fn a_killed_sync_with_a_machine_is_undone() {
             .stderr(Stdio::null())
             .spawn()
             .unwrap();
-        std::thread::sleep(Duration::from_millis(300 + random.next() % 900));
-        child.kill().unwrap();
-        child.wait().unwrap();
+        // The last one comes to its end.
+        let longest_ms = [200, 200, 800, 2000, 60_000][round];
+        kill_when_it_has_begun(&mut child, &setup.here, longest_ms);
         let undone = Ran::of(setup.command(&["sync", "undo"]));
         n_undone += usize::from(undone.code == Some(0));
         let is_none = undone

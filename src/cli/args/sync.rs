@@ -132,7 +132,7 @@ pub(in crate::cli) struct SyncUndoArgs {
 #[derive(Debug, ClapArgs)]
 #[command(after_help = "Examples:
   sweepfs sync log
-  sweepfs sync log 20261124T184500-4711
+  sweepfs sync log 20261124T184500123-4711
 
 A remote that is called `log` is synced with by `sweepfs sync -- log`.")]
 pub(in crate::cli) struct SyncLogArgs {

@@ -4,7 +4,7 @@ use super::cluster::{key, quoted};
 use crate::cli::args::{RemoteAddArgs, RemoteArgs, RemoteCommand};
 use crate::cli::context::Context;
 use crate::cli::error::{CliError, Exit};
-use crate::cli::remotes::{Remote, address, local_side};
+use crate::cli::remotes::{COMMANDS, Remote, address, local_side};
 use crate::config::{PROJECT_FILE, ProjectConfig, RemoteConfig};
 use crate::fsx::{self, Durability};
 use crate::report::harmless;
@@ -47,7 +47,7 @@ impl Settings<'_> {
             let hint = format!("edit it in `{}`", self.path.display());
             return Err(CliError::refused(message).with_hint(hint));
         }
-        if ["undo", "log"].contains(&name.as_str()) {
+        if COMMANDS.contains(&name.as_str()) {
             let error = CliError::usage(format!("`{name}` is a command: `sweepfs sync {name}`"));
             return Err(error.with_hint("give the remote another name"));
         }

@@ -5,17 +5,20 @@ use super::local::{Pair, name, write};
 use super::model::{Edits, Space, side};
 use crate::support::env::{Env, n_jobs, write_job};
 use crate::support::random::Random;
+use crate::support::wait_until;
 use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
-use std::time::Duration;
+use std::process::{Child, Stdio};
+use std::time::{Duration, SystemTime};
 use sweepfs::report::Silent;
 use sweepfs::sync::{
-    Direction, LogHeader, Logs, Memory, Options, Pace, Prefer, Run, Session, Undo, Wanted, Whose,
+    Direction, LocalSide, LogHeader, Logs, Memory, Options, Pace, Prefer, Run, Session, Side, Undo,
+    Wanted, Whose,
 };
+use sweepfs::workspace::Project;
 
 /// All that is synced of a project: of each place what it is, its permissions and its time.
 type Snapshot = BTreeMap<PathBuf, (String, u32, i128)>;
@@ -242,6 +245,24 @@ fn an_undone_sync_has_never_been() {
     }
 }
 
+/// Kills a sync some time after it has begun its log, unless it has ended by then; tells whether it
+/// was killed.
+pub(crate) fn kill_when_it_has_begun(child: &mut Child, root: &Path, after_ms: u64) -> bool {
+    let logs = root.join(".sweepfs/syncs");
+    wait_until("the sync has begun", || {
+        let has_begun = fs::read_dir(&logs).is_ok_and(|mut logs| logs.next().is_some());
+        has_begun || child.try_wait().unwrap().is_some()
+    });
+    for _ in 0..after_ms / 5 {
+        if child.try_wait().unwrap().is_some() {
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let _ = child.kill();
+    child.wait().unwrap().code().is_none()
+}
+
 #[test]
 fn a_killed_sync_is_undone() {
     let env = Env::new();
@@ -264,9 +285,11 @@ fn a_killed_sync_is_undone() {
             .stderr(Stdio::null())
             .spawn()
             .unwrap();
-        std::thread::sleep(Duration::from_millis(5 + random.next() % 150));
-        child.kill().unwrap();
-        n_killed += usize::from(child.wait().unwrap().code().is_none());
+        n_killed += usize::from(kill_when_it_has_begun(
+            &mut child,
+            &here,
+            random.next() % 60,
+        ));
         let undone = env.run(&here, &["sync", "undo"]);
         n_undone += usize::from(undone.code == Some(0));
         if undone.code != Some(0) {
@@ -368,7 +391,7 @@ fn one_sync_is_undone_after_the_other() {
     pair.check(&file, "3", "2");
     undo(&pair, &[], 0);
     pair.check(&file, "3", "1");
-    // Both have the first content of this one by now.
+    // The first of all brought the jobs.
     undo(&pair, &[], 0);
     assert_eq!(n_jobs(&pair.there), 0);
     let told = undo(&pair, &[], 1);
@@ -499,6 +522,11 @@ fn a_remote_that_is_another_one_now_is_not_undone() {
     // A remote may have the name of a command.
     settings("undo", "../there");
     run(&["sync", "--", "undo"], 0);
+    let told = run(&["sync", "-n", "log"], 2);
+    assert!(
+        told.contains("options of `sweepfs sync log` stand behind it"),
+        "{told}"
+    );
     let told = run(&["remote", "add", "log", "../other"], 2);
     assert!(told.contains("`log` is a command"), "{told}");
     // A side that is not there is not one that has changed.
@@ -510,4 +538,25 @@ fn a_remote_that_is_another_one_now_is_not_undone() {
     fs::rename(other.join("away"), pair.there.join("workspace")).unwrap();
     run(&["sync", "undo", "hal"], 0);
     pair.check(&pair.jobs[0].join("out.txt"), "2", "1");
+}
+
+#[test]
+fn what_is_too_old_is_forgotten_with_its_trash() {
+    let pair = Pair::new(1);
+    write(&pair.jobs[0].join("out.txt"), "2");
+    pair.sync(&[], 0);
+    undo(&pair, &[], 0);
+    let local = LocalSide::new(&Project::discover(&pair.here).unwrap(), "here");
+    let days = |days: i64| {
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+        let now = i64::try_from(now.unwrap().as_nanos()).unwrap();
+        local.settle(&Run {
+            now: now + days * 24 * 3600 * 1_000_000_000,
+            ..a_run("x")
+        });
+        fs::read_dir(pair.here.join(".sweepfs/syncs"))
+            .unwrap()
+            .count()
+    };
+    assert_eq!((days(29), days(31)), (3, 0));
 }
