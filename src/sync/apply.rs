@@ -162,12 +162,7 @@ impl<'a> Notes<'a> {
         base: &'a Base,
         observer: &'a dyn Observer,
     ) -> Self {
-        let of_jobs = plan.jobs.iter().map(|job| job.copy.entries.len());
-        let total = of_jobs.sum::<usize>()
-            + plan.files.len()
-            + plan.texts.len()
-            + plan.removals.len()
-            + plan.job_removals.len();
+        let total = plan.n_items();
         Self {
             journal: Mutex::new(journal),
             log: Mutex::new(log),

@@ -143,6 +143,16 @@ impl Plan {
             && self.job_removals.is_empty()
     }
 
+    /// Returns how many things are to be done: files, those of jobs included, documents and deletions.
+    pub fn n_items(&self) -> usize {
+        let of_jobs = self.jobs.iter().map(|job| job.copy.entries.len());
+        of_jobs.sum::<usize>()
+            + self.files.len()
+            + self.texts.len()
+            + self.removals.len()
+            + self.job_removals.len()
+    }
+
     /// Returns the bytes of all files that are copied, those of jobs included.
     pub fn copied_bytes(&self) -> u64 {
         let jobs = self.jobs.iter().map(|job| job.copy.size_bytes());

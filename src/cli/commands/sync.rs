@@ -393,7 +393,7 @@ impl One<'_> {
             let lines = prepared.plan.lines();
             lines.iter().for_each(|line| self.context.term.note(line));
         }
-        let total = prepared.plan.copied_bytes();
+        let total = (prepared.plan.n_items(), prepared.plan.copied_bytes());
         let pacing = Arc::new(Pacing::new(self.limits, self.rate_bytes, total));
         let mut run = new_run(self.local);
         run.takes_growing = self.options.takes_running && memory.is_some();

@@ -73,20 +73,22 @@ pub(super) struct Pacing {
     paid: Mutex<Instant>,
     bytes: AtomicU64,
     files: AtomicUsize,
-    files_total: AtomicUsize,
+    /// All files and bytes.
+    files_total: usize,
     bytes_total: u64,
 }
 
 impl Pacing {
-    pub(super) fn new(limits: Limits, rate_bytes: Option<f64>, bytes_total: u64) -> Self {
+    /// Paces a sync of so many files and bytes.
+    pub(super) fn new(limits: Limits, rate_bytes: Option<f64>, total: (usize, u64)) -> Self {
         Self {
             limits,
             rate_bytes,
             paid: Mutex::new(Instant::now()),
             bytes: AtomicU64::new(0),
             files: AtomicUsize::new(0),
-            files_total: AtomicUsize::new(0),
-            bytes_total,
+            files_total: total.0,
+            bytes_total: total.1,
         }
     }
 
@@ -144,7 +146,7 @@ impl Pacing {
 
     fn state(&self, rates: &mut Rates, now: Instant) -> State {
         let files = self.files.load(Ordering::Relaxed);
-        let files_total = self.files_total.load(Ordering::Relaxed).max(files);
+        let files_total = self.files_total.max(files);
         let bytes = self.bytes.load(Ordering::Relaxed).min(self.bytes_total);
         let work = |files: usize, bytes| bytes + files as u64 * FILE_BYTES;
         let (work, work_total) = (work(files, bytes), work(files_total, self.bytes_total));
@@ -185,9 +187,8 @@ impl Pacer for Pacing {
 
 impl Observer for Pacing {
     fn event(&self, event: Event<'_>) {
-        if let Event::Progress { done, total, .. } = event {
+        if let Event::Progress { done, .. } = event {
             self.files.fetch_max(done, Ordering::Relaxed);
-            self.files_total.store(total, Ordering::Relaxed);
         }
     }
 }
@@ -289,7 +290,7 @@ mod tests {
             begin,
             stop_after: None,
         };
-        let pacing = Pacing::new(limits, None, 1_000_000);
+        let pacing = Pacing::new(limits, None, (10, 1_000_000));
         pacing.event(Event::Progress {
             what: "",
             done: 2,
