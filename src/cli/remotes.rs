@@ -18,6 +18,9 @@ const REMOTES: &str = ".sweepfs/remotes";
 /// What stands where a remote may stand, and is none.
 pub(super) const COMMANDS: [&str; 2] = ["undo", "log"];
 
+/// Of a remote: digests of its files.
+const DIGESTS: &str = "digests";
+
 /// Digits of the digest of an address that tell it from another.
 const DIGITS: usize = 12;
 
@@ -133,6 +136,7 @@ impl Remote {
             }
             Address::There { .. } => {
                 let mut side = self.connect(context)?;
+                side.keep_digests(self.memory(local).dir().join(DIGESTS));
                 if changes {
                     side.lock()?;
                 }

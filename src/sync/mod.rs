@@ -10,6 +10,7 @@ mod compare;
 mod decide;
 mod deed;
 mod differ;
+mod digests;
 mod document;
 mod local;
 mod log;

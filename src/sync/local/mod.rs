@@ -11,21 +11,22 @@ pub(super) use adopt::{has_arrived, read_file};
 pub(super) use arrive::TAKEN;
 pub(super) use list::DEPTH_MAX;
 
+use super::digests::Digests;
 use super::pace::STOPPED;
 use super::path::{Place, RelPath};
 use super::side::{
     Done, FileCopy, FileDigest, FoundText, JobCopy, JobDone, Listing, NewText, Outcome, Peer,
     Removal, Restore, Run, Side, SyncError, Whose,
 };
-use super::state::Stamp;
+use super::state::Stamp as SyncStamp;
 use super::tree::{Content, Entry, JobTree};
-use crate::fsx::{self, Details, Dir, Durability, FileType, Lock};
+use crate::fsx::{self, Details, Dir, Durability, FileType, Lock, Stamp, TimeNs};
 use crate::report::{Observer, with_causes};
 use crate::statepoint::JobId;
 use crate::workspace::{Project, Workspace};
 use md5::{Digest, Md5};
 use rayon::prelude::*;
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
 use trash::Trash;
@@ -36,6 +37,12 @@ const TEXT_BYTES_MAX: u64 = 1 << 30;
 
 /// Bytes of a file that are read at once for its digest.
 const CHUNK_BYTES: usize = 1 << 18;
+
+/// What is ours in a project.
+const OWN: &str = ".sweepfs";
+
+/// Digests of files that were read.
+const DIGESTS: &str = ".sweepfs/digests";
 
 /// What a sync has left for the next one begins so. It is among the jobs, so that it is put back with
 /// them; and a file, since other programs take any directory there for a job.
@@ -133,18 +140,40 @@ impl LocalSide {
         }
     }
 
-    fn digest(&self, place: &Place) -> Option<FileDigest> {
+    /// Returns the digest of a file, and what it was if it had to be read and did not change meanwhile.
+    fn digest(&self, place: &Place, known: &Digests) -> Option<(FileDigest, Option<Stamp>)> {
         let (dir, name) = self.parent_of(place).ok()?;
+        let details = dir.details(Path::new(name)).ok()?;
+        if details.file_type == FileType::RegularFile
+            && let Some(digest) = known.get(place, &details.stamp)
+        {
+            return Some((digest, None));
+        }
         let mut file = dir.open_file(Path::new(name)).ok()?;
+        let before = fsx::stamp_of(&file).ok()?;
         let (mut digest, mut chunk) = (Md5::new(), vec![0; CHUNK_BYTES]);
         loop {
             match file.read(&mut chunk) {
-                Ok(0) => return Some(digest.finalize().into()),
+                Ok(0) => break,
                 Ok(n) => digest.update(&chunk[..n]),
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(_) => return None,
             }
         }
+        let is_same = fsx::stamp_of(&file).is_ok_and(|after| after == before);
+        Some((digest.finalize().into(), is_same.then_some(before)))
+    }
+
+    /// Returns the present time of the project's file system; `None` if nothing may be written there.
+    fn file_time(&self) -> Option<TimeNs> {
+        let dir = self.workspace.project_root().join(OWN);
+        fsx::create_dir_all(&dir).ok()?;
+        let dir = Dir::open(&dir).ok()?;
+        let name = OsString::from(format!("clock-{}", Uuid::new_v4()));
+        let file = dir.create_file(&name).ok()?;
+        let stamp = fsx::stamp_of(&file).ok();
+        dir.remove(&name).ok()?;
+        stamp.map(|stamp| stamp.changed)
     }
 }
 
@@ -162,7 +191,21 @@ impl Side for LocalSide {
     }
 
     fn digests(&self, places: &[Place]) -> Result<Vec<Option<FileDigest>>, SyncError> {
-        Ok(places.par_iter().map(|place| self.digest(place)).collect())
+        let known = Digests::load(self.workspace.project_root().join(DIGESTS));
+        let now = self.file_time();
+        let found = places.par_iter().map(|place| self.digest(place, &known));
+        let found: Vec<_> = found.collect();
+        let read = places.iter().zip(&found).filter_map(|(place, found)| {
+            let (digest, stamp) = (*found)?;
+            Some((place, stamp?, digest))
+        });
+        if let Some(now) = now {
+            known.keep(places, read.collect(), now);
+        }
+        let digests = found
+            .into_iter()
+            .map(|found| found.map(|(digest, _)| digest));
+        Ok(digests.collect())
     }
 
     fn write_many(&self, run: &Run, texts: &[NewText], done: &Done<'_>) -> Result<(), SyncError> {
@@ -257,7 +300,7 @@ impl Side for LocalSide {
         }
     }
 
-    fn set_stamp(&self, stamp: Stamp) -> Result<(), SyncError> {
+    fn set_stamp(&self, stamp: SyncStamp) -> Result<(), SyncError> {
         let path = self.stamp_path(stamp.pair);
         fsx::create_dir_all(self.workspace.dir())?;
         let text = format!("{}\n", stamp.number);

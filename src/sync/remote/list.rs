@@ -4,11 +4,11 @@ use super::super::local::DEPTH_MAX;
 use super::super::path::{Place, RelPath};
 use super::super::side::Listing;
 use super::super::tree::{Content, Entry, JobTree, is_incoming, is_temporary};
-use crate::fsx::TimeNs;
+use crate::fsx::{Stamp, TimeNs};
 use crate::report::{Problem, harmless};
 use crate::statepoint::JobId;
 use crate::workspace::STATEPOINT_FILE;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
 
 /// Records have so many fields.
@@ -190,6 +190,24 @@ fn time_parts(text: &[u8]) -> Result<(bool, TimeNs, TimeNs), BadList> {
         Some((is_negative, seconds, fraction))
     };
     parse().ok_or_else(|| bad(format!("`{}` is no time", shown(text))))
+}
+
+/// Reads what time it is there, and what files are, by their names.
+pub(super) fn stamps(text: &[u8]) -> Result<(TimeNs, HashMap<Vec<u8>, Stamp>), BadList> {
+    let mut fields = text.split(|b| *b == 0);
+    let now = time_ns(fields.next().unwrap_or_default())?;
+    let fields: Vec<_> = fields.collect();
+    let mut found = HashMap::new();
+    for fields in fields.chunks_exact(5) {
+        let stamp = Stamp {
+            inode: whole(fields[0], 10)?,
+            size_bytes: whole(fields[1], 10)?,
+            modified: found_time_ns(fields[2])?,
+            changed: found_time_ns(fields[3])?,
+        };
+        found.insert(fields[4].to_vec(), stamp);
+    }
+    Ok((now, found))
 }
 
 /// A listing that grows.

@@ -12,6 +12,7 @@ mod transfer;
 pub use address::{Address, BadAddress};
 pub use serve::{PROTOCOL, ServeError, write_list};
 
+use super::digests::Digests;
 use super::local::{ARRIVING, TAKEN};
 use super::path::{Place, RelPath};
 use super::side::{
@@ -108,6 +109,8 @@ pub struct RemoteSide {
     trash: OsString,
     /// A `sweepfs` there understands us.
     is_served: AtomicBool,
+    /// Where digests are kept.
+    digests: Option<PathBuf>,
 }
 
 impl RemoteSide {
@@ -166,6 +169,7 @@ impl RemoteSide {
             scratch,
             options,
             is_served: is_served.into(),
+            digests: None,
             _lock: None,
         })
     }
@@ -312,6 +316,35 @@ impl RemoteSide {
         });
         pushed.map_err(|error| self.nonsense(&error))?;
         Ok(found)
+    }
+
+    /// Keeps digests of files there in a file here.
+    pub fn keep_digests(&mut self, path: PathBuf) {
+        self.digests = Some(path);
+    }
+
+    /// Reads files there.
+    fn read_digests(&self, places: &[Place]) -> Result<Vec<Option<FileDigest>>, SyncError> {
+        if places.is_empty() {
+            return Ok(Vec::new());
+        }
+        let names: Vec<_> = places.iter().map(name_of).collect();
+        let answer = self.ask_of(script::DIGESTS, &[], names.iter().map(Vec::as_slice))?;
+        let mut found = HashMap::new();
+        found.extend(answer.output.split(|b| *b == b'\n').filter_map(digest_of));
+        Ok(names.iter().map(|name| found.get(name).copied()).collect())
+    }
+
+    /// Returns the time there, and what files are; `None` for what is no file.
+    fn stamps(
+        &self,
+        places: &[Place],
+    ) -> Result<(fsx::TimeNs, Vec<Option<fsx::Stamp>>), SyncError> {
+        let names: Vec<_> = places.iter().map(name_of).collect();
+        let answer = self.ask_of(script::STAMPS, &[], names.iter().map(Vec::as_slice))?;
+        let read = list::stamps(&answer.output);
+        let (now, mut found) = read.map_err(|error| self.nonsense(&error))?;
+        Ok((now, names.iter().map(|name| found.remove(name)).collect()))
     }
 
     fn is_served(&self) -> bool {
@@ -597,11 +630,29 @@ impl Side for RemoteSide {
         if places.is_empty() {
             return Ok(Vec::new());
         }
-        let names: Vec<_> = places.iter().map(name_of).collect();
-        let answer = self.ask_of(script::DIGESTS, &[], names.iter().map(Vec::as_slice))?;
-        let mut found = HashMap::new();
-        found.extend(answer.output.split(|b| *b == b'\n').filter_map(digest_of));
-        Ok(names.iter().map(|name| found.get(name).copied()).collect())
+        let Some(path) = &self.digests else {
+            return self.read_digests(places);
+        };
+        let known = Digests::load(path.clone());
+        let (now, stamps) = self.stamps(places)?;
+        let believed = places.iter().zip(&stamps);
+        let mut found: Vec<_> = believed
+            .map(|(place, stamp)| known.get(place, stamp.as_ref()?))
+            .collect();
+        let unknown: Vec<_> = (0..places.len())
+            .filter(|at| found[*at].is_none())
+            .collect();
+        let asked: Vec<_> = unknown.iter().map(|at| places[*at].clone()).collect();
+        let mut read = Vec::new();
+        for (at, digest) in unknown.into_iter().zip(self.read_digests(&asked)?) {
+            found[at] = digest;
+            // What it was before it was read: if it has changed since, that is not believed next time.
+            if let (Some(digest), Some(stamp)) = (digest, stamps[at]) {
+                read.push((&places[at], stamp, digest));
+            }
+        }
+        known.keep(places, read, now);
+        Ok(found)
     }
 
     fn write_many(&self, run: &Run, texts: &[NewText], done: &Done<'_>) -> Result<(), SyncError> {

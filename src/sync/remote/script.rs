@@ -93,6 +93,13 @@ xargs -0 -r sh -c 'exec find "$@" -maxdepth "$depth" -printf "%y"#,
 "#
 );
 
+/// Says what time it is, and of each file on the standard input its inode, size, times and name.
+pub(super) const STAMPS: &str = r#"cd -- "$1" || exit
+date +'%s.%N' | tr '\n' '\0'
+xargs -0 -r sh -c 'exec find "$@" -maxdepth 0 -type f -printf "%i\\0%s\\0%T@\\0%C@\\0%p\\0"' sh 2>/dev/null
+:
+"#;
+
 /// Prints the MD5 of each of the names on the standard input, and the name, in lines. Meanwhile empty
 /// lines tell that it is still at work: a large file takes long.
 pub(super) const DIGESTS: &str = r#"cd -- "$1" || exit
