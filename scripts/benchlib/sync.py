@@ -1,6 +1,7 @@
 """Measures syncing two projects on one machine against rsync and signac."""
 
 import contextlib
+import dataclasses
 import itertools
 import json
 import os
@@ -10,6 +11,7 @@ import subprocess
 import sys
 import time
 
+from benchlib.measure import drop_caches, medians
 from benchlib.peers import Peers
 from benchlib.project import DOCUMENT, STEP, Grid, in_parallel, project, write
 from benchlib.query import Bench, Case, Contender, size_as_text
@@ -82,6 +84,7 @@ def cases(made, peers, with_signac):
         Case("nothing to do", all_with(SAME)),
         Case("one document changed", all_with(ONE_CHANGED)),
         Case("first copy", all_with(EMPTY)),
+        Case("nothing to do, disk cold", tuple(dataclasses.replace(one, cold=True) for one in all_with(SAME))),
     ]
 
 
@@ -91,7 +94,16 @@ def other(made, name):
 
 
 class Syncs(Bench):
-    """Brings the other side to a state before each run."""
+    """Brings the other side to a state before each run. Contenders take turns, so that all meet the same disk."""
+
+    def case(self, case):
+        """Returns the measurements of a case by contender."""
+        log(case.name)
+        runs = {contender.name: [] for contender in case.contenders}
+        for n in range(self.n_runs):
+            for contender in case.contenders[:: 1 if n % 2 == 0 else -1]:
+                runs[contender.name].append(self.run(contender)[0])
+        return {name: medians(of_one) for name, of_one in runs.items()}
 
     def prepare(self, contender):
         """Makes the state that a contender is to find."""
@@ -104,8 +116,12 @@ class Syncs(Bench):
             there.mkdir()
             subprocess.run([self.made.program, "-q", "init"], cwd=there, env=self.env, check=True)
         if state == EMPTY:
+            os.sync()
             return
         subprocess.run(contender.commands[0], cwd=self.made.dir, env=self.env, check=True, capture_output=True)
         if state == ONE_CHANGED:
             job = next(self.made.workspace.iterdir())
             (job / DOCUMENT).write_text(json.dumps({"distance": time.time()}))
+        os.sync()
+        if contender.cold:
+            drop_caches()
