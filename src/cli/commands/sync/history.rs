@@ -1,6 +1,7 @@
 //! `sweepfs sync undo` and `sweepfs sync log`
 
-use super::{SHOWN_MAX, Steps, counted, more, new_run};
+use super::tell::{SHOWN_MAX, counted, more};
+use super::{Steps, new_run};
 use crate::cli::args::{SyncLogArgs, SyncUndoArgs};
 use crate::cli::context::Context;
 use crate::cli::error::{CliError, Exit};

@@ -1,6 +1,7 @@
 //! `sweepfs sync --plan` and `--apply`
 
-use super::{One, SHOWN_MAX, command_line, more};
+use super::tell::{SHOWN_MAX, more};
+use super::{One, command_line};
 use crate::cli::args::{Command, LimitArgs, SyncArgs};
 use crate::cli::context::Context;
 use crate::cli::error::{CliError, Exit};
