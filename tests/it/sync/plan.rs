@@ -143,6 +143,7 @@ fn plans_go_through_pipes() {
     let mut child = command
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
+        .stderr(Stdio::null())
         .spawn()
         .unwrap();
     std::io::Write::write_all(&mut child.stdin.take().unwrap(), text.success().as_bytes()).unwrap();
