@@ -1,12 +1,13 @@
 //! One sync, from listing both data spaces to remembering what was done.
 
 use super::apply::{Applied, Sides, apply, ids};
-use super::compare::{Answers, Input, Questions, compare, questions};
+use super::compare::{Input, compare};
 use super::local::LocalSide;
 use super::log::LogHeader;
 use super::options::{MAX_DELETE_PERCENT, Options};
 use super::path::{Place, RelPath};
 use super::plan::Plan;
+use super::questions::{Answers, Questions, questions};
 use super::side::{FoundText, Listing, Peer, Run, Side, SyncError, Whose};
 use super::state::{Base, Memory};
 use super::statepoints::verify;
