@@ -1,7 +1,7 @@
 //! What is done in the data space there.
 
 use super::compact::Blocks;
-use super::list::{self, Lister};
+use super::list::{self, BadList, Lister};
 use super::words::{
     digest_of, digest_of_job, item, last_line, lock_of, lock_of_job, name_of, outcome, state,
     words_to_write,
@@ -19,7 +19,6 @@ use crate::sync::side::{
 };
 use crate::sync::state::Stamp;
 use crate::sync::tree::JobTree;
-use std::cell::RefCell;
 use std::collections::HashMap;
 use std::ffi::OsStr;
 use std::io;
@@ -66,29 +65,10 @@ impl RemoteSide {
 
     /// Has the `sweepfs` there list the files. What it says is checked as what `find` says.
     fn list_served(&self) -> Result<Listing, SyncError> {
-        let state = RefCell::new((Lister::new(self.root()), Blocks::default()));
-        let mut fault = None;
-        let answer = self.connection.stream(
-            script::LIST_SERVED,
-            &[&self.root],
-            |_| Ok(()),
-            |chunk| {
-                let (lister, blocks) = &mut *state.borrow_mut();
-                let pushed = blocks.push(chunk, |record| lister.add(record));
-                pushed.map_err(|error| {
-                    fault = Some(error);
-                    io::ErrorKind::InvalidData.into()
-                })
-            },
-        );
-        if let Some(fault) = fault {
-            return Err(self.nonsense(&fault));
-        }
-        let answer = answer.map_err(|error| failed(&error))?;
-        if answer.code != 0 {
-            return Err(failed(&self.connection.failed(&answer)));
-        }
-        let (mut lister, blocks) = state.into_inner();
+        let (mut lister, mut blocks) = (Lister::new(self.root()), Blocks::default());
+        self.list_with(script::LIST_SERVED, |chunk| {
+            blocks.push(chunk, |record| lister.add(record))
+        })?;
         if blocks.is_complete() {
             lister.end();
         }
@@ -97,14 +77,26 @@ impl RemoteSide {
     }
 
     fn list_by_find(&self) -> Result<Listing, SyncError> {
-        let lister = RefCell::new(Lister::new(self.root()));
+        let mut lister = Lister::new(self.root());
+        let complaint = self.list_with(script::LIST, |chunk| lister.push(chunk))?;
+        let listing = lister.finish(&complaint);
+        listing.map_err(|error| self.nonsense(&error))
+    }
+
+    /// Runs a script that lists the files, and hands on what it says piece by piece. Returns what it
+    /// complained of.
+    fn list_with(
+        &self,
+        script: &str,
+        mut push: impl FnMut(&[u8]) -> Result<(), BadList>,
+    ) -> Result<String, SyncError> {
         let mut fault = None;
         let answer = self.connection.stream(
-            script::LIST,
+            script,
             &[&self.root],
             |_| Ok(()),
             |chunk| {
-                lister.borrow_mut().push(chunk).map_err(|error| {
+                push(chunk).map_err(|error| {
                     fault = Some(error);
                     io::ErrorKind::InvalidData.into()
                 })
@@ -114,11 +106,10 @@ impl RemoteSide {
             return Err(self.nonsense(&fault));
         }
         let answer = answer.map_err(|error| failed(&error))?;
-        if answer.code != 0 {
-            return Err(failed(&self.connection.failed(&answer)));
+        match answer.code {
+            0 => Ok(answer.complaint),
+            _ => Err(failed(&self.connection.failed(&answer))),
         }
-        let listing = lister.into_inner().finish(&answer.complaint);
-        listing.map_err(|error| self.nonsense(&error))
     }
 
     /// Runs a script that answers for each of some items, `N` texts each, and hands on its answers.
