@@ -778,7 +778,9 @@ fn a_sync_that_is_cut_off_is_completed_by_the_next() {
     setup.configure();
     let mut random = Random(11);
     let mut n_cut = 0;
-    for round in 0..12 {
+    let rounds = std::env::var("SWEEPFS_TEST_SYNC_CUTS").ok();
+    let rounds = rounds.map_or(12, |n| n.parse().expect("a number"));
+    for round in 0..rounds {
         let (from, to) = match random.one_in(2) {
             true => (&setup.here, &setup.there),
             false => (&setup.there, &setup.here),
