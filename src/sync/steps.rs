@@ -29,6 +29,8 @@ pub(super) struct Steps {
     pub(super) jobs_left: Vec<(Whose, JobId, String)>,
     /// What was planned, and is not as if it had been done.
     not_done: BTreeSet<Place>,
+    /// What is already as it was before, on one side at least.
+    as_before: BTreeSet<Place>,
 }
 
 /// What was known of a place before a sync, and after it.
@@ -104,12 +106,25 @@ impl Steps {
         self.jobs_left.push((Whose::Local, *id, why.to_owned()));
     }
 
-    /// Returns what is undone, of what was known.
+    /// Returns what is undone, of what was known. If only one side has what it had before, what both
+    /// had then is what they are compared with next: else what it lacks again would be taken for removed.
     pub(super) fn undone(&self, memos: Vec<Memo>) -> Vec<Memo> {
-        let left: BTreeSet<_> = self.left.iter().map(|(_, place, _)| place).collect();
+        let left: BTreeSet<_> = self
+            .left
+            .iter()
+            .map(|(at, place, _)| (*at, place))
+            .collect();
+        let removals = self.removals.iter();
+        let removals = removals.map(|(at, removal)| (*at, &removal.place));
+        let restores = self.restores.iter();
+        let restores = restores.map(|(at, restore)| (*at, &restore.place));
+        let done = removals.chain(restores).filter(|step| !left.contains(step));
+        let done = done.map(|(_, place)| place).chain(&self.as_before);
+        let done: BTreeSet<_> = done.collect();
+        let left: BTreeSet<_> = left.iter().map(|(_, place)| *place).collect();
         let jobs_left: BTreeSet<_> = self.jobs_left.iter().map(|(_, id, _)| *id).collect();
         let is_undone = |Memo { place, .. }: &Memo| {
-            !left.contains(place)
+            (!left.contains(place) || done.contains(place))
                 && !self.not_done.contains(place)
                 && place.job.is_none_or(|job| !jobs_left.contains(&job))
         };
@@ -298,6 +313,7 @@ impl Comparison<'_> {
             Seen::Nothing => None,
         };
         if change.is_undone(now.as_ref()) {
+            self.steps.as_before.insert(place);
             return;
         }
         if !change.has_left(now.as_ref()) {

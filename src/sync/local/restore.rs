@@ -3,7 +3,7 @@
 use super::super::path::Place;
 use super::super::side::{FileCopy, Outcome, Restore, Run};
 use super::super::tree::Entry;
-use super::arrive::Fault;
+use super::arrive::{Fault, copy_file};
 use super::{CHANGED, LocalSide, entry_of, is_absent};
 use crate::fsx::{self, Dir, Lock};
 use crate::statepoint::JobId;
@@ -43,7 +43,19 @@ impl LocalSide {
                 }
                 now => {
                     let (trash, kept) = self.kept(from, place, &restore.before)?;
-                    self.put(run, place, (&trash, &kept), (&dir, name), now.as_ref())?;
+                    match trash.device()? == dir.device()? {
+                        true => {
+                            self.put(run, place, (&trash, &kept), (&dir, name), now.as_ref())?
+                        }
+                        // The project's document, if the jobs are on another file system.
+                        false => {
+                            let file = trash.open_file(Path::new(&kept))?;
+                            self.arrive(run, place, now.as_ref(), |dir, name| {
+                                copy_file(&file, &restore.before, dir, name, run).map(drop)
+                            })?;
+                            trash.remove(&kept)?;
+                        }
+                    }
                 }
             }
             Ok(entry_of(&dir, name)?)

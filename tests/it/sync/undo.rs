@@ -5,11 +5,11 @@ use super::local::{Pair, name, write};
 use super::model::{Edits, Space, side};
 use crate::support::env::{Env, n_jobs, write_job};
 use crate::support::random::Random;
-use crate::support::wait_until;
+use crate::support::{skip, wait_until};
 use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
 use std::time::{Duration, SystemTime};
@@ -448,6 +448,47 @@ fn both_versions_and_merged_documents_are_taken_apart_again() {
         r#"{"x": 2, "y": {"z": 2}}"#,
         r#"{"x": 2, "y": {"z": 2}}"#,
     );
+}
+
+#[test]
+fn what_only_one_side_has_taken_back_removes_nothing_from_the_other() {
+    let pair = Pair::new(1);
+    let document = pair.jobs[0].join("signac_job_document.json");
+    write(&document, r#"{"x": 1, "y": {"z": 1}, "here": 1}"#);
+    write(
+        &pair.there(&document),
+        r#"{"x": 1, "y": {"z": 1}, "there": 1}"#,
+    );
+    pair.sync(&[], 0);
+    write(
+        &document,
+        r#"{"x": 1, "y": {"z": 1}, "here": 1, "there": 1, "later": 1}"#,
+    );
+    undo(&pair, &[], 3);
+    pair.sync(&[], 0);
+    let all = r#"{"x": 1, "y": {"z": 1}, "here": 1, "there": 1, "later": 1}"#;
+    pair.check(&document, all, all);
+}
+
+#[test]
+fn a_project_whose_jobs_are_on_another_file_system_gets_its_document_back() {
+    let pair = Pair::new(1);
+    let shm = Path::new("/dev/shm");
+    let device = |path: &Path| fs::metadata(path).unwrap().dev();
+    if !shm.is_dir() || device(shm) == device(&pair.here) {
+        return skip("there is no second file system");
+    }
+    let jobs = tempfile::tempdir_in(shm).unwrap();
+    fs::remove_dir_all(pair.here.join("workspace")).unwrap();
+    symlink(jobs.path(), pair.here.join("workspace")).unwrap();
+    let document = pair.here.join("signac_project_document.json");
+    write(&document, r#"{"x": 1}"#);
+    pair.sync(&["--restore"], 0);
+    write(&pair.there(&document), r#"{"x": 2}"#);
+    pair.sync(&[], 0);
+    pair.check(&document, r#"{"x": 2}"#, r#"{"x": 2}"#);
+    undo(&pair, &[], 0);
+    pair.check(&document, r#"{"x": 1}"#, r#"{"x": 2}"#);
 }
 
 #[test]
