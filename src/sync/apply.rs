@@ -177,12 +177,16 @@ impl Work<'_> {
         let done = |at: usize, outcome: Outcome| {
             let (from, to) = &renames[at];
             match outcome {
-                Ok(_) => self.notes.log(&[Deed::Moved {
-                    at: Whose::Remote,
-                    place: from.place.clone(),
-                    to: to.clone(),
-                    entry: from.before.clone(),
-                }]),
+                Ok(_) => {
+                    let deed = Deed::Moved {
+                        at: Whose::Remote,
+                        place: from.place.clone(),
+                        to: to.clone(),
+                        entry: from.before.clone(),
+                    };
+                    // If we are cut off now, it is not one that was removed there.
+                    self.notes.done(deed, vec![(from.place.clone(), None)]);
+                }
                 Err(reason) => self.notes.fail(&from.place, reason),
             }
         };
