@@ -274,7 +274,9 @@ impl One<'_> {
             has_changed_here,
             conflicts,
         };
-        if again.is_some() && prepared.plan.is_empty() {
+        let is_new = |conflict| again.is_some_and(|before| !before.contains(conflict));
+        let has_new = prepared.plan.conflicts.iter().any(is_new);
+        if again.is_some() && prepared.plan.is_empty() && !has_new {
             return Ok(exit(Exit::Done));
         }
         self.tell_memory(&prepared);
