@@ -410,6 +410,15 @@ fn small_files_are_read_written_renamed_and_removed_there() {
     );
     assert!(!job.join("full").exists() && !job.join("link").is_symlink());
 
+    // As it is here, a directory that is not empty stays, and that is told.
+    fs::create_dir_all(job.join("full/other")).unwrap();
+    let full = entry("full");
+    let done = collect(1, |done| {
+        remote.remove_many(&a_run(), &[removal("full", &full)], done)
+    });
+    assert_eq!(done[0], Ok(Some(full)));
+    fs::remove_dir_all(job.join("full")).unwrap();
+
     // More than xargs(1) takes at once, with names so long that it would cut an item in two.
     let names = (0..500).map(|n| format!("{n:0>200}/{n:0>201}"));
     let names: Vec<_> = names.collect();

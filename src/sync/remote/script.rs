@@ -244,7 +244,7 @@ remove() {
   elif [ "$3" = d ]; then
     if [ -L "$2" ]; then answer "$1" changed
     elif rmdir -- "$2" 2>/dev/null || [ ! -e "$2" ]; then answer "$1" gone
-    else answer "$1" left
+    else answer "$1" "left $(stat -c %a -- "$2")"
     fi
   elif [ "$(state "$2")" != "$3" ]; then answer "$1" changed
   elif why=$(bin "$2" && mv -n -T -- "$2" "$to" 2>&1); then answer "$1" gone

@@ -25,7 +25,12 @@ pub(super) fn outcome(text: &str) -> Outcome {
             Some(entry) => Ok(Some(entry)),
             None => Err("it is gone again".to_owned()),
         },
-        ("gone" | "left" | "done", _) => Ok(None),
+        // A directory that is not empty.
+        ("left", mode) => Ok(Some(Entry {
+            content: Content::Dir,
+            mode: u16::from_str_radix(mode, 8).unwrap_or_default() & 0o777,
+        })),
+        ("gone" | "done", _) => Ok(None),
         ("changed", _) => Err(CHANGED.to_owned()),
         ("taken", _) => Err(TAKEN.to_owned()),
         (_, why) if !why.is_empty() => Err(why.to_owned()),
