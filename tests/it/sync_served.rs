@@ -151,6 +151,7 @@ fn who_does_not_serve_well_is_not_asked() {
 fn kept_digests_are_not_believed_of_what_has_changed() {
     let Some(setup) = Setup::new() else { return };
     let here = setup.env.project("here");
+    fs::create_dir(here.join(".sweepfs")).unwrap();
     let local = LocalSide::new(&Project::discover(&here).unwrap(), "here");
     let mut remote = RemoteSide::open(setup.options()).unwrap();
     let kept = [here.join(".sweepfs/digests"), here.join("digests of alpha")];

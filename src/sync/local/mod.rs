@@ -164,11 +164,10 @@ impl LocalSide {
         Some((digest.finalize().into(), is_same.then_some(before)))
     }
 
-    /// Returns the present time of the project's file system; `None` if nothing may be written there.
+    /// Returns the present time of the project's file system; `None` if nothing may be written there,
+    /// or nothing of ours is there yet: that is not begun by who only reads.
     fn file_time(&self) -> Option<TimeNs> {
-        let dir = self.workspace.project_root().join(OWN);
-        fsx::create_dir_all(&dir).ok()?;
-        let dir = Dir::open(&dir).ok()?;
+        let dir = Dir::open(&self.workspace.project_root().join(OWN)).ok()?;
         let name = OsString::from(format!("clock-{}", Uuid::new_v4()));
         let file = dir.create_file(&name).ok()?;
         let stamp = fsx::stamp_of(&file).ok();

@@ -45,7 +45,7 @@ impl LocalSide {
                     let (trash, kept) = self.kept(from, place, &restore.before)?;
                     match trash.device()? == dir.device()? {
                         true => {
-                            self.put(run, place, (&trash, &kept), (&dir, name), now.as_ref())?
+                            self.put(run, place, (&trash, &kept), (&dir, name), now.as_ref())?;
                         }
                         // The project's document, if the jobs are on another file system.
                         false => {
