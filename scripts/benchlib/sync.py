@@ -15,10 +15,12 @@ from benchlib.measure import drop_caches, medians
 from benchlib.peers import Peers
 from benchlib.project import DOCUMENT, STEP, Grid, in_parallel, project, write
 from benchlib.query import Bench, Case, Contender, size_as_text
+from benchlib.ssh import machine, measure_ssh
 from benchlib.text import log
 
-# What the other side is before a run: as ours, without jobs, or as ours but for one document.
-SAME, EMPTY, ONE_CHANGED = "same", "empty", "one changed"
+# What the other side is before a run: as ours, without jobs, or as ours but for one document or many files.
+SAME, EMPTY, ONE_CHANGED, MANY_CHANGED = "same", "empty", "one changed", "many changed"
+N_MANY = 1000
 NUMBERS = itertools.count()
 
 
@@ -34,22 +36,40 @@ def bench_sync(args):
         sizes = [measure(new(), args, args.jobs, peers, with_signac=False)]
         if peers.signac:
             sizes.append(measure(new(), args, min(args.jobs, STEP), peers, with_signac=True))
+        over_ssh = measure_over_ssh(new(), args, min(args.jobs, args.ssh_jobs), peers) if args.ssh_jobs else None
     if args.json:
-        print(json.dumps({"machine": machine, "skipped": peers.skipped, "sizes": sizes}, indent=2))
+        print(json.dumps({"machine": machine, "skipped": peers.skipped, "sizes": sizes, "ssh": over_ssh}, indent=2))
         return
     head = f"{machine['cores']} cores, Linux {machine['kernel']}; median of {args.runs}; a ratio is sweepfs / other"
     lines = [line for size in sizes for line in size_as_text(size)]
+    if over_ssh:
+        lines += ["", "over ssh", *size_as_text(over_ssh), "", "bytes over ssh for one changed document, there and back:", ""]
+        lines += [f"{name:>20}  {sent:>10}  {received:>10}" for name, (sent, received) in over_ssh["bytes"].items()]
     print("\n".join([head, *lines, "", *(f"skipped: {text}" for text in peers.skipped)]))
 
 
-def measure(made, args, n_jobs, peers, with_signac):
-    """Measures at one size."""
+def created(made, n_jobs):
+    """Makes the jobs, and says how long that took."""
     log(f"creating {n_jobs} jobs with four files each")
     start = time.perf_counter()
     made.create(Grid.of(n_jobs))
     fill(made.workspace)
-    size = {"jobs": n_jobs, "create_s": time.perf_counter() - start}
-    bench = Syncs(made, peers, args.runs)
+    return {"jobs": n_jobs, "create_s": time.perf_counter() - start}
+
+
+def measure_over_ssh(made, args, n_jobs, peers):
+    """Measures with a pretend machine."""
+    size = created(made, n_jobs)
+    with machine(made.dir) as there:
+        bench = Syncs(made, peers, args.runs, there.home)
+        size["cases"], size["bytes"] = measure_ssh(bench, there, (SAME, EMPTY, ONE_CHANGED, MANY_CHANGED))
+    return size
+
+
+def measure(made, args, n_jobs, peers, with_signac):
+    """Measures at one size."""
+    size = created(made, n_jobs)
+    bench = Syncs(made, peers, args.runs, made.dir.parent)
     size["cases"] = {case.name: bench.case(case) for case in cases(made, peers, with_signac)}
     return size
 
@@ -74,11 +94,11 @@ def cases(made, peers, with_signac):
     """Returns what is synced, and by whom."""
     options = ("-m", "-u", "--all-keys", "-r")
     commands = {
-        "sweepfs": (made.program, "-q", "sync", other(made, "sweepfs")),
-        "rsync": ("rsync", "-a", "workspace", other(made, "rsync")),
+        "sweepfs": (made.program, "-q", "sync", other(made.dir.parent, "sweepfs")),
+        "rsync": ("rsync", "-a", "workspace", other(made.dir.parent, "rsync")),
     }
     if with_signac:
-        commands["signac"] = (peers.signac, "sync", ".", other(made, "signac"), *options)
+        commands["signac"] = (peers.signac, "sync", ".", other(made.dir.parent, "signac"), *options)
     all_with = lambda state: tuple(Contender(name, (command,), {name: state}) for name, command in commands.items())
     return [
         Case("nothing to do", all_with(SAME)),
@@ -88,13 +108,17 @@ def cases(made, peers, with_signac):
     ]
 
 
-def other(made, name):
+def other(where, name):
     """Returns the other project of a contender."""
-    return made.dir.parent / f"other-{name}"
+    return where / f"other-{name}"
 
 
 class Syncs(Bench):
     """Brings the other side to a state before each run. Contenders take turns, so that all meet the same disk."""
+
+    def __init__(self, made, peers, n_runs, where):
+        super().__init__(made, peers, n_runs)
+        self.where = where
 
     def case(self, case):
         """Returns the measurements of a case by contender."""
@@ -105,11 +129,15 @@ class Syncs(Bench):
                 runs[contender.name].append(self.run(contender)[0])
         return {name: medians(of_one) for name, of_one in runs.items()}
 
+    def jobs(self):
+        """Returns the directories of jobs, in any order."""
+        return (path for path in self.made.workspace.iterdir() if path.is_dir())
+
     def prepare(self, contender):
         """Makes the state that a contender is to find."""
         ((name, state),) = contender.caches.items()
-        there = other(self.made, name)
-        if state == EMPTY:
+        there = other(self.where, name)
+        if state == EMPTY and there.exists():
             there.rename(there.with_name(f"old-{next(NUMBERS)}"))
             shutil.rmtree(self.made.dir / ".sweepfs" / "remotes", ignore_errors=True)
         if not there.exists():
@@ -120,8 +148,11 @@ class Syncs(Bench):
             return
         subprocess.run(contender.commands[0], cwd=self.made.dir, env=self.env, check=True, capture_output=True)
         if state == ONE_CHANGED:
-            job = next(self.made.workspace.iterdir())
+            job = next(self.jobs())
             (job / DOCUMENT).write_text(json.dumps({"distance": time.time()}))
+        if state == MANY_CHANGED:
+            for job in itertools.islice(self.jobs(), N_MANY):
+                (job / "out.csv").write_text(f"{time.time()}\n")
         os.sync()
         if contender.cold:
             drop_caches()
