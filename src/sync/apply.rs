@@ -6,7 +6,7 @@ use super::log::{LogHeader, Logs};
 use super::notes::{Left, Notes, job_problem};
 use super::pace::STOPPED;
 use super::path::{Place, RelPath};
-use super::plan::{NewFile, NewJob, Plan, TextMerge};
+use super::plan::{NewFile, NewJob, Plan, TextMerge, Totals};
 use super::side::{
     FileCopy, JobCopy, NewText, Outcome, Peer, Removal, Run, Side, SyncError, Whose,
 };
@@ -27,6 +27,8 @@ pub struct Applied {
     pub failures: Vec<Problem>,
     /// What was not done because the time was over.
     pub left: Left,
+    /// How much was done here, and there.
+    pub totals: [Totals; 2],
 }
 
 /// Both sides, and who listens.
@@ -95,7 +97,7 @@ pub(super) fn apply(
         sides.peer.settle(run);
     }
     sides.observer.event(Event::Finished);
-    let left = notes.left();
+    let (left, totals) = (notes.left(), notes.totals());
     let (updates, failures) = notes.into_parts(done.is_ok());
     let known = std::mem::take(&mut plan.updates).into_iter();
     base.update(known.chain(updates).collect());
@@ -109,6 +111,7 @@ pub(super) fn apply(
         plan,
         failures,
         left,
+        totals,
     })
 }
 

@@ -2,12 +2,14 @@
 
 use super::codec::{self, Cursor};
 use super::path::{Place, RelPath};
-use super::plan::{Line, Plan, TextMerge};
+use super::plan::{Line, Plan, TextMerge, Totals};
 use super::side::Whose;
 use super::state::{Base, Known};
 use super::tree::{Content, Entry};
 use crate::fsx::TimeNs;
 use crate::statepoint::JobId;
+use crate::workflow::FLOW_FILE;
+use crate::workspace::DOCUMENT_FILE;
 
 const PUT: u8 = 0;
 const JOB_MADE: u8 = 1;
@@ -70,6 +72,32 @@ impl Deed {
             | Self::JobGone { at, .. }
             | Self::Moved { at, .. } => Some(*at),
             _ => None,
+        }
+    }
+
+    /// Adds it to how much was done on its side.
+    pub(super) fn add_to(&self, totals: &mut Totals) {
+        match self {
+            Self::Put { after: None, .. } | Self::JobGone { .. } => totals.removed += 1,
+            Self::Put {
+                place,
+                after: Some(after),
+                ..
+            } => {
+                let is_text = [DOCUMENT_FILE, FLOW_FILE].map(str::as_bytes);
+                match place.job.is_none() || is_text.contains(&place.path.as_bytes()) {
+                    true => totals.texts += 1,
+                    false => totals.files += 1,
+                }
+                totals.bytes += after.size_bytes();
+            }
+            Self::JobMade { at, entries, .. } => {
+                totals.jobs += 1;
+                totals.files += entries.len();
+                let sizes = entries.iter().map(|(_, known)| known.at(*at).size_bytes());
+                totals.bytes += sizes.sum::<u64>();
+            }
+            Self::Moved { .. } | Self::Known { .. } | Self::Finished | Self::Planned(_) => {}
         }
     }
 

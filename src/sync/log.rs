@@ -11,8 +11,6 @@ use super::plan::{Line, Plan, Totals};
 use super::side::Whose;
 use super::state::Base;
 use crate::fsx::{self, Durability, FsError, TimeNs};
-use crate::workflow::FLOW_FILE;
-use crate::workspace::DOCUMENT_FILE;
 use serde::{Deserialize, Serialize};
 use std::fs::File;
 use std::io::{self, BufWriter, ErrorKind, Write};
@@ -247,27 +245,7 @@ impl Log {
     pub fn totals(&self, side: Whose) -> Totals {
         let mut totals = Totals::default();
         for deed in self.deeds.iter().filter(|deed| deed.at() == Some(side)) {
-            match deed {
-                Deed::Put { place, after, .. } => match after {
-                    None => totals.removed += 1,
-                    Some(after) => {
-                        let is_text = [DOCUMENT_FILE, FLOW_FILE].map(str::as_bytes);
-                        match place.job.is_none() || is_text.contains(&place.path.as_bytes()) {
-                            true => totals.texts += 1,
-                            false => totals.files += 1,
-                        }
-                        totals.bytes += after.size_bytes();
-                    }
-                },
-                Deed::JobMade { entries, .. } => {
-                    totals.jobs += 1;
-                    totals.files += entries.len();
-                    let sizes = entries.iter().map(|(_, known)| known.at(side).size_bytes());
-                    totals.bytes += sizes.sum::<u64>();
-                }
-                Deed::JobGone { .. } => totals.removed += 1,
-                _ => {}
-            }
+            deed.add_to(&mut totals);
         }
         totals
     }

@@ -3,7 +3,8 @@
 use super::deed::Deed;
 use super::log::{SYNCS, Writer};
 use super::path::Place;
-use super::plan::Plan;
+use super::plan::{Plan, Totals};
+use super::side::Whose;
 use super::state::{Base, Journal, Update};
 use crate::report::{Event, Observer, Problem};
 use crate::statepoint::JobId;
@@ -31,6 +32,8 @@ pub(super) struct Notes<'a> {
     n_done: AtomicUsize,
     total: usize,
     left: Mutex<Left>,
+    /// How much was done here, and there.
+    totals: Mutex<[Totals; 2]>,
     observer: &'a dyn Observer,
 }
 
@@ -52,6 +55,7 @@ impl<'a> Notes<'a> {
             n_done: AtomicUsize::new(0),
             total,
             left: Mutex::default(),
+            totals: Mutex::default(),
             observer,
         }
     }
@@ -96,8 +100,21 @@ impl<'a> Notes<'a> {
         *self.left.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Logs what was done.
+    pub(super) fn totals(&self) -> [Totals; 2] {
+        *self.totals.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Logs and counts what was done.
     pub(super) fn log(&self, deeds: &[Deed]) {
+        let mut totals = self.totals.lock().unwrap_or_else(PoisonError::into_inner);
+        for deed in deeds {
+            match deed.at() {
+                Some(Whose::Local) => deed.add_to(&mut totals[0]),
+                Some(Whose::Remote) => deed.add_to(&mut totals[1]),
+                None => {}
+            }
+        }
+        drop(totals);
         let mut log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(log) = &mut *log {
             log.add(deeds);

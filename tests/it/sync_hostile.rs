@@ -142,7 +142,7 @@ fn what_is_listed_and_not_there_harms_nobody() {
     // One job, and four files.
     assert_eq!(failures.len(), 5, "{failures:?}");
     assert!(
-        failures.iter().all(|line| line.contains("not arrived")),
+        failures.iter().all(|line| line.contains("No such file")),
         "{failures:?}"
     );
     assert_eq!(contents(&setup.here.join("workspace")).len(), 2);

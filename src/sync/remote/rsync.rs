@@ -47,12 +47,18 @@ pub(super) struct Complaints {
 }
 
 impl Complaints {
-    /// Returns what was said about a file, or else the last that was said at all.
+    /// Returns what was said about a file, or something below a directory.
     pub(super) fn about(&self, name: &[u8]) -> Option<&str> {
         let name = String::from_utf8_lossy(name);
-        let quoted = |line: &&String| line.contains(&format!("{name}\""));
-        let found = self.lines.iter().find(quoted).or(self.lines.first());
-        found.map(String::as_str)
+        let (itself, below) = (format!("{name}\""), format!("{name}/"));
+        let is_meant = |line: &&String| line.contains(&itself) || line.contains(&below);
+        self.lines.iter().find(is_meant).map(String::as_str)
+    }
+
+    /// Returns what kept it from going on.
+    pub(super) fn end(&self) -> Option<&str> {
+        let first = self.lines.first().filter(|_| self.is_cut);
+        first.map(String::as_str)
     }
 
     /// Returns all that was said of a file by its name.

@@ -139,10 +139,12 @@ pub(super) fn names_of_jobs(jobs: &[JobCopy], with_links: bool) -> Vec<Vec<u8>> 
     names
 }
 
+/// Says why something has not arrived: what was said of it, or else what can be seen.
 pub(super) fn with_complaint(why: String, complaints: &Complaints, name: &[u8]) -> String {
-    match complaints.about(name) {
+    match (complaints.about(name), complaints.end()) {
         _ if complaints.is_stopped => STOPPED.to_owned(),
-        Some(line) => format!("{why}: {line}"),
-        None => why,
+        (Some(line), _) => line.to_owned(),
+        (None, Some(line)) => format!("rsync ended before: {line}"),
+        (None, None) => why,
     }
 }

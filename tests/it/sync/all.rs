@@ -105,7 +105,11 @@ fn a_conflict_with_one_is_told_once_and_the_others_go_on() {
     assert_eq!(dry.stdout.lines().count(), 2, "{dry:?}");
     let ran = several.sync(&[]);
     let told = ran.failure(3);
-    assert_eq!(told.matches("warning: conflict: ").count(), 1, "{told}");
+    assert_eq!(
+        told.matches("warning: conflict with `a`: ").count(),
+        1,
+        "{told}"
+    );
     assert!(told.contains("-> a: 1 new job, 1 file, 8 B"), "{told}");
     assert_eq!(n_jobs(a), 2);
     // What one may not change is not asked a second time.

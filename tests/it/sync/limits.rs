@@ -45,6 +45,8 @@ fn what_there_was_no_time_for_is_left_for_the_next_sync() {
         (N_FILES - done) as f64 * 0.1024
     );
     assert!(told.contains(&left), "{told}\n{left}");
+    let moved = format!("-> ../there: {done} files, ");
+    assert!(told.contains(&moved), "{told}\n{moved}");
     let stopped = sync(&["--bwlimit", "1m", "--stop-after", "1s", "--json"]);
     let report: serde_json::Value = serde_json::from_str(&stopped.stdout).unwrap();
     let left = N_FILES - n_files(&there);

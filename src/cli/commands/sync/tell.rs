@@ -96,6 +96,7 @@ impl One<'_> {
             .problems
             .extend(failures.clone().map(ToString::to_string));
         report.left = applied.left;
+        [report.to_local, report.to_remote] = applied.totals;
         if self.args.json {
             term.line(json(&report)?)?;
         } else {
@@ -124,7 +125,11 @@ impl One<'_> {
                 let key = conflict.key.as_ref();
                 let key = key.map_or_else(String::new, |key| format!(", key `{key}`"));
                 let (place, reason) = (&conflict.place, &conflict.reason);
-                term.warn(format_args!("conflict: {place}{key}: {reason}"));
+                let with = match self.args.all {
+                    true => format!(" with `{}`", self.name),
+                    false => String::new(),
+                };
+                term.warn(format_args!("conflict{with}: {place}{key}: {reason}"));
             }
             more(self.context, plan.conflicts.len(), "conflicts");
         }
@@ -194,7 +199,10 @@ impl One<'_> {
                 "conflicts, left as they are on both sides: {}",
                 plan.conflicts.len()
             ));
-            term.hint("`--prefer newer`, `larger`, `local` or `remote` takes one version, `--keep-both` keeps both");
+            term.hint(match plan.conflicts.iter().all(|conflict| conflict.key.is_some()) {
+                true => "`--prefer newer`, `local` or `remote` takes one value, `--keys REGEX` that of the other side where the key matches",
+                false => "`--prefer newer`, `larger`, `local` or `remote` takes one version, `--keep-both` keeps both",
+            });
         }
         for (place, deleted) in [("here", plan.deleted_here), ("there", plan.deleted_there)] {
             if deleted != Deleted::default() {
@@ -257,8 +265,10 @@ pub(super) fn counted(totals: &Totals) -> Option<String> {
     add(totals.files, "file");
     add(totals.texts, "document");
     add(totals.removed, "deletion");
-    let (parts, bytes) = (parts.join(", "), Bytes(totals.bytes));
-    (!parts.is_empty()).then(|| format!("{parts}, {bytes}"))
+    if totals.jobs + totals.files + totals.texts > 0 {
+        parts.push(Bytes(totals.bytes).to_string());
+    }
+    (!parts.is_empty()).then(|| parts.join(", "))
 }
 
 pub(super) fn more(context: &Context<'_>, n: usize, what: &str) {
